@@ -1,0 +1,249 @@
+"""Branching: which tasks share which encoder layer, as a chain of ever finer set partitions.
+
+Each layer splits the tasks into groups; a group is one copy of that layer's block. Tasks that part never meet again, so
+every chain is a tree. The search chooses a chain, `models.branched` builds it. Pure: no torch, no I/O.
+Source: Bruggemann et al., BMVC 2020, Sec. 3.1 (search space). Shapes: L layers, T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import comb
+
+from models.errors import BranchingError
+
+Group = tuple[str, ...]
+Grouping = tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Branching:
+    """One tree over tasks: for every encoder layer, the groups of tasks that share its block.
+
+    Groups stand in the order of their first task in `tasks`. Two branchings are equal when they group alike, whatever
+    the order in which their tasks were named.
+
+    Args:
+        tasks: T distinct task names, at least one.
+        groups: L groupings of `tasks`, each refining the one before it.
+
+    Raises:
+        BranchingError: A layer is no partition of the tasks, or joins tasks that an earlier layer parted.
+    """
+
+    tasks: tuple[str, ...] = field(compare=False)
+    groups: tuple[Grouping, ...] = field(compare=False)
+    _identity: tuple[frozenset[frozenset[str]], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_tasks(self.tasks)
+        if not self.groups:
+            raise BranchingError("A branching needs at least one layer, got none.")
+        previous: Grouping = (self.tasks,)
+        canonical = []
+        for index, layer in enumerate(self.groups):
+            grouping = _canonical(layer, self.tasks)
+            _check_partition(grouping, self.tasks, index)
+            _check_refines(grouping, previous, index)
+            canonical.append(grouping)
+            previous = grouping
+        object.__setattr__(self, "groups", tuple(canonical))
+        identity = tuple(frozenset(frozenset(group) for group in layer) for layer in canonical)
+        object.__setattr__(self, "_identity", identity)
+
+    @classmethod
+    def shared(cls, tasks: Sequence[str], num_layers: int) -> Branching:
+        """Return the branching in which all tasks share every layer."""
+        return cls(tuple(tasks), ((tuple(tasks),),) * num_layers)
+
+    @classmethod
+    def split(cls, tasks: Sequence[str], num_layers: int) -> Branching:
+        """Return the branching in which every task has its own copy of every layer."""
+        return cls(tuple(tasks), (tuple((task,) for task in tasks),) * num_layers)
+
+    @classmethod
+    def from_routing(cls, tasks: Sequence[str], routing_LT: Sequence[Sequence[int]]) -> Branching:
+        """Return the tree that a routing builds: tasks share layer l when their picks coincide in all layers 1..l.
+
+        Args:
+            tasks: T task names.
+            routing_LT: For every layer, the index of the op that each task picks.
+
+        Raises:
+            BranchingError: A row of the routing has not T entries.
+        """
+        layers = []
+        prefixes: tuple[tuple[int, ...], ...] = ((),) * len(tasks)
+        for index, row in enumerate(routing_LT):
+            if len(row) != len(tasks):
+                raise BranchingError(
+                    f"Layer {index} of the routing must name one op for each of {len(tasks)} tasks, got {len(row)}."
+                )
+            prefixes = tuple((*prefix, int(op)) for prefix, op in zip(prefixes, row, strict=True))
+            members: dict[tuple[int, ...], list[str]] = {}
+            for task, prefix in zip(tasks, prefixes, strict=True):
+                members.setdefault(prefix, []).append(task)
+            layers.append(tuple(tuple(group) for group in members.values()))
+        return cls(tuple(tasks), tuple(layers))
+
+    @property
+    def num_layers(self) -> int:
+        """Return L, the number of encoder layers."""
+        return len(self.groups)
+
+    @property
+    def num_branches(self) -> tuple[int, ...]:
+        """Return how many copies of its block each layer holds, shape (L,); it never falls with depth."""
+        return tuple(len(layer) for layer in self.groups)
+
+    @property
+    def routing_LT(self) -> tuple[tuple[int, ...], ...]:
+        """Return a routing that builds this tree: per layer and task, the index of the task's group."""
+        return tuple(
+            tuple(next(i for i, group in enumerate(layer) if task in group) for task in self.tasks)
+            for layer in self.groups
+        )
+
+    def restricted_to(self, tasks: Sequence[str]) -> Branching:
+        """Return the part of the tree that `tasks` need, in the order they are named here."""
+        unknown = [task for task in tasks if task not in self.tasks]
+        if unknown:
+            raise BranchingError(f"Tasks {unknown} are not in this branching; it holds {list(self.tasks)}.")
+        kept = tuple(
+            tuple(rest for group in layer if (rest := tuple(task for task in group if task in tasks)))
+            for layer in self.groups
+        )
+        return Branching(tuple(tasks), kept)
+
+    def refines(self, other: Branching) -> bool:
+        """Return whether every layer of this tree is as fine as, or finer than, the same layer of `other`."""
+        return len(self._identity) == len(other._identity) and all(
+            all(any(group <= wider for wider in coarse) for group in fine)
+            for fine, coarse in zip(self._identity, other._identity, strict=True)
+        )
+
+    def to_json(self) -> dict[str, list[str] | list[list[list[str]]]]:
+        """Return the tree as JSON values: `tasks` and, per layer, `groups`."""
+        return {"tasks": list(self.tasks), "groups": [[list(group) for group in layer] for layer in self.groups]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Branching:
+        """Return the tree that `to_json` wrote.
+
+        Raises:
+            BranchingError: The document is not of that form, or not a tree.
+        """
+        tasks, groups = document.get("tasks"), document.get("groups")
+        if not isinstance(tasks, list) or not isinstance(groups, list):
+            raise BranchingError(f"A branching needs the lists 'tasks' and 'groups', got keys {sorted(document)}.")
+        try:
+            layers = tuple(tuple(tuple(str(task) for task in group) for group in layer) for layer in groups)
+        except TypeError as error:
+            raise BranchingError(f"'groups' must be a list of layers of groups of task names: {error}.") from None
+        return cls(tuple(str(task) for task in tasks), layers)
+
+
+def count_branchings(num_tasks: int, num_layers: int) -> int:
+    """Return how many distinct trees there are: refining chains of length L in the lattice of set partitions.
+
+    The blocks of a partition refine independently, so the number of chains below one block of n tasks is an exponential
+    self-composition: f_l(n) = sum over partitions of n of prod f_{l-1}(block size), f_0 = 1.
+
+    Raises:
+        BranchingError: Fewer than one task or layer.
+    """
+    if num_tasks < 1 or num_layers < 1:
+        raise BranchingError(f"A branching needs at least 1 task and 1 layer, got {num_tasks} and {num_layers}.")
+
+    @lru_cache(maxsize=None)
+    def chains(size: int, layers: int) -> int:
+        """Return the number of chains of this many layers below one group of `size` tasks."""
+        if size == 0 or layers == 0:
+            return 1
+        # The group that holds the first task takes `rest` of the other size - 1 tasks along.
+        return sum(
+            comb(size - 1, rest) * chains(rest + 1, layers - 1) * chains(size - 1 - rest, layers) for rest in range(size)
+        )
+
+    for layers in range(num_layers):  # fills the table bottom-up, so that deep chains do not recurse deeply
+        for size in range(num_tasks + 1):
+            chains(size, layers)
+    return chains(num_tasks, num_layers)
+
+
+def enumerate_partitions(items: Group) -> Iterator[Grouping]:
+    """Yield every partition of `items` once, the one-group partition first; there are Bell(len(items)) of them."""
+    if not items:
+        yield ()
+        return
+    first, rest = items[0], items[1:]
+    for chosen in range(1 << len(rest) if rest else 1):
+        companions = tuple(item for bit, item in enumerate(rest) if not chosen >> bit & 1)
+        others = tuple(item for bit, item in enumerate(rest) if chosen >> bit & 1)
+        for tail in enumerate_partitions(others):
+            yield ((first, *companions), *tail)
+
+
+def enumerate_refinements(grouping: Grouping) -> Iterator[Grouping]:
+    """Yield every grouping that refines `grouping`, itself first."""
+    if not grouping:
+        yield ()
+        return
+    for head in enumerate_partitions(grouping[0]):
+        for tail in enumerate_refinements(grouping[1:]):
+            yield (*head, *tail)
+
+
+def enumerate_branchings(tasks: Sequence[str], num_layers: int) -> Iterator[Branching]:
+    """Yield every tree over `tasks` once, fully shared first; `count_branchings` tells how many."""
+
+    def extend(chain: tuple[Grouping, ...]) -> Iterator[tuple[Grouping, ...]]:
+        """Yield every completion of a chain to L layers."""
+        if len(chain) == num_layers:
+            yield chain
+            return
+        for finer in enumerate_refinements(chain[-1] if chain else (tuple(tasks),)):
+            yield from extend((*chain, finer))
+
+    _check_tasks(tuple(tasks))
+    if num_layers < 1:
+        raise BranchingError(f"A branching needs at least 1 layer, got {num_layers}.")
+    for chain in extend(()):
+        yield Branching(tuple(tasks), chain)
+
+
+def _check_tasks(tasks: tuple[str, ...]) -> None:
+    """Refuse an empty or repeating task list."""
+    if not tasks:
+        raise BranchingError("A branching needs at least one task, got none.")
+    if len(set(tasks)) != len(tasks):
+        raise BranchingError(f"Task names must be distinct, got {list(tasks)}. Name each task once.")
+
+
+def _canonical(layer: Sequence[Sequence[str]], tasks: tuple[str, ...]) -> Grouping:
+    """Return the grouping with tasks and groups in the order of `tasks`; unknown names stay last for the check."""
+    order = {task: position for position, task in enumerate(tasks)}
+    groups = (tuple(sorted(group, key=lambda task: order.get(task, len(order)))) for group in layer)
+    return tuple(sorted(groups, key=lambda group: order.get(group[0], len(order)) if group else -1))
+
+
+def _check_partition(grouping: Grouping, tasks: tuple[str, ...], index: int) -> None:
+    """Refuse a layer that does not hold every task exactly once in non-empty groups."""
+    held = [task for group in grouping for task in group]
+    if sorted(held) != sorted(tasks) or not all(grouping):
+        raise BranchingError(
+            f"Layer {index} must hold each of the tasks {list(tasks)} exactly once, got the groups "
+            f"{[list(group) for group in grouping]}."
+        )
+
+
+def _check_refines(grouping: Grouping, previous: Grouping, index: int) -> None:
+    """Refuse a layer that joins tasks which the layer before it had parted."""
+    for group in grouping:
+        if not any(set(group) <= set(wider) for wider in previous):
+            raise BranchingError(
+                f"Layer {index} joins the tasks {list(group)}, which an earlier layer parted. "
+                "Tasks that part must stay apart in all later layers."
+            )

@@ -1,0 +1,58 @@
+"""The backbones by name and plain facts, for those who must not load torch (command line, web process, job validation).
+
+`models.backbones` builds them; a test holds the two tables together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import UnknownBackboneError
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What can be said of a backbone without building it.
+
+    Attributes:
+        name: Key in the table.
+        family: Decides the recipe: "tiny" trains from scratch in minutes, "mobilenet" and "resnet" follow the paper.
+        num_layers: L, the searched layers (blocks plus the ASPP module where there is one).
+        output_stride: Input pixels per pixel of the last feature map.
+        min_size: Smallest input height and width, in pixels.
+        summary: One line for people.
+    """
+
+    name: str
+    family: Literal["tiny", "mobilenet", "resnet"]
+    num_layers: int
+    output_stride: int
+    min_size: int
+    summary: str
+
+
+BACKBONES: dict[str, BackboneInfo] = {
+    info.name: info
+    for info in (
+        BackboneInfo("tiny4", "tiny", 5, 4, 8, "five 3x3 blocks of 4 channels, the planted benchmark's network"),
+        BackboneInfo("tiny8", "tiny", 5, 4, 8, "five 3x3 blocks of 8 channels"),
+        BackboneInfo("tiny16", "tiny", 5, 4, 8, "five 3x3 blocks of 16 channels"),
+        BackboneInfo("mobilenet_v2", "mobilenet", 18, 16, 32, "17 inverted residual blocks and R-ASPP"),
+        BackboneInfo("resnet18", "resnet", 9, 16, 32, "8 basic blocks and ASPP"),
+        BackboneInfo("resnet34", "resnet", 17, 16, 32, "16 basic blocks and ASPP"),
+        BackboneInfo("resnet50", "resnet", 17, 16, 32, "16 bottlenecks (v1.5) and ASPP"),
+        BackboneInfo("resnet101", "resnet", 34, 16, 32, "33 bottlenecks (v1.5) and ASPP"),
+    )
+}
+
+
+def get_backbone_info(name: str) -> BackboneInfo:
+    """Return the facts of a backbone.
+
+    Raises:
+        UnknownBackboneError: No such backbone.
+    """
+    if name not in BACKBONES:
+        raise UnknownBackboneError(f"Unknown backbone '{name}'. Choose one of: {', '.join(BACKBONES)}.")
+    return BACKBONES[name]

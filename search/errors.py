@@ -1,0 +1,61 @@
+"""What can go wrong in a run that the person who asked can mend, one class per kind of mistake.
+
+Every class is a `ValueError`; the command line prints the sentence and exits with code 2.
+The message is a sentence: rule, what was seen, what to do.
+"""
+
+
+class SearchError(ValueError):
+    """The run cannot start or go on."""
+
+
+class UnknownNameError(SearchError):
+    """No dataset or task of this name is known."""
+
+
+class TaskSetError(SearchError):
+    """A multi-task search needs at least two distinct tasks."""
+
+
+class BudgetError(SearchError):
+    """The budget is malformed or lies below the fully shared network."""
+
+
+class InputSizeError(SearchError):
+    """The input size is malformed or does not fit the dataset or the backbone."""
+
+
+class SettingError(SearchError):
+    """A setting of the job is out of range or has no effect."""
+
+
+class DatasetError(SearchError):
+    """The dataset cannot be loaded."""
+
+
+class OutputFolderError(SearchError):
+    """The output folder cannot take this run."""
+
+
+class ResumeError(SearchError):
+    """The folder holds a run of another job."""
+
+
+class StateFileError(SearchError):
+    """A state file is corrupt."""
+
+
+class ArchitectureFileError(SearchError):
+    """An architecture file is corrupt or belongs to another job."""
+
+
+class DeviceError(SearchError):
+    """The device asked for is not there."""
+
+
+class ExportError(SearchError):
+    """The exported network does not give the outputs of the trained one, or cannot be written."""
+
+
+class RunCancelledError(Exception):
+    """The run was asked to stop; its state is saved and `--resume` continues it."""

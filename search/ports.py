@@ -1,0 +1,129 @@
+"""What a run needs from outside: a place for its events, a place for its files, and word whether to stop.
+
+The stages are handed these; they open no file and print nothing. The shell implements them on a terminal and a folder
+(`service`), the in-memory twins below serve tests and notebooks. Pure: no torch, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage begins, or goes on after an interruption.
+
+    Attributes:
+        stage: Name of the stage, e.g. "search 60%" or "baseline depth".
+        first_step: Steps that are already done (more than 0 after a resume).
+        total_steps: Steps of the whole stage.
+    """
+
+    stage: str
+    first_step: int
+    total_steps: int
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """A step of a stage is done; `values` holds named figures such as losses or the expected MAdds."""
+
+    stage: str
+    step: int
+    total_steps: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage is done and its result is stored; `reused` when it was found finished and not run again."""
+
+    stage: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence for the person who watches."""
+
+    text: str
+
+
+Event = StageStarted | StageProgress | StageFinished | Message
+Cancelled = Callable[[], bool]
+
+
+class Reporter(Protocol):
+    """Takes the events of a run."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event; must not raise for what it shows."""
+        ...
+
+
+class ArtifactStore(Protocol):
+    """Keeps the files of one run under relative names with forward slashes, e.g. "candidates/60pct/architecture.json"."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Store content under a name, whole or not at all, replacing what was there."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a name.
+
+        Raises:
+            FileNotFoundError: Nothing is stored under that name.
+        """
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Return whether something is stored under a name."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget a name; a name that holds nothing is no error."""
+        ...
+
+
+class MemoryReporter:
+    """In-memory twin of a reporter: keeps the events in the order they came."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Keep one event."""
+        self.events.append(event)
+
+
+class MemoryStore:
+    """In-memory twin of an artifact store."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Store content under a name."""
+        self.contents[name] = bytes(content)
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a name, or raise FileNotFoundError."""
+        if name not in self.contents:
+            raise FileNotFoundError(name)
+        return self.contents[name]
+
+    def exists(self, name: str) -> bool:
+        """Return whether something is stored under a name."""
+        return name in self.contents
+
+    def delete(self, name: str) -> None:
+        """Forget a name."""
+        self.contents.pop(name, None)
+
+
+def never_cancelled() -> bool:
+    """Return False: the run of a caller who never stops it."""
+    return False

@@ -1,0 +1,179 @@
+"""JobSpec: all that a person asks of a run, frozen, validated and hashed.
+
+One sub-spec per stage. The same object travels through the command line, the service and the method; its canonical
+JSON is hashed, and hash, seed and code version name a run. No torch here, so that a web process can validate jobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from search.errors import BudgetError, InputSizeError
+
+Objective = Literal["exact", "paper", "sampled"]
+_BUDGET = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMG%]?)", re.ASCII)
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def parse_budget(text: str | int) -> str:
+    """Return a budget in canonical form: MAdds as a whole number ("9100000000") or a share of the single cost ("60%").
+
+    Args:
+        text: For example "9.1G", "550M", "1200000" or "60%".
+
+    Raises:
+        BudgetError: Malformed, zero, or over a million percent.
+    """
+    match = _BUDGET.fullmatch(str(text).strip())
+    if match is None or float(match["number"]) == 0 or len(match["number"]) > 18:
+        raise BudgetError(
+            f"A budget is a number of MAdds such as 9.1G, 550M or 1200000, or a percentage of the single-task total "
+            f"such as 60%, got {str(text)[:40]!r}."
+        )
+    if match["unit"] == "%":
+        return f"{float(match['number']):g}%"
+    return str(round(float(match["number"]) * _UNITS[match["unit"]]))
+
+
+def resolve_budget(budget: str, single_madds: int) -> int:
+    """Return the MAdds that a canonical budget allows, given the total of the single-task networks."""
+    if budget.endswith("%"):
+        return math.floor(float(budget[:-1]) / 100 * single_madds)
+    return int(budget)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (H, W) from "HxW" or a single side.
+
+    Raises:
+        InputSizeError: Malformed.
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", text.strip(), re.ASCII)
+    if match is None:
+        raise InputSizeError(f"A size is HEIGHTxWIDTH in pixels such as 128x128, got {text[:40]!r}.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+class _Frozen(BaseModel):
+    """Base of all specs: frozen, no unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSpec(_Frozen):
+    """Which samples a run sees.
+
+    Attributes:
+        input_size: (H, W) in pixels at which networks are retrained, evaluated and counted.
+        num_train: Training samples to use, from the first; None for all.
+        num_val: Validation samples to use, from the first; None for all.
+        augment: Whether training images are flipped, scaled and cropped at random.
+    """
+
+    input_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    num_train: Annotated[int, Field(ge=2)] | None = None
+    num_val: Annotated[int, Field(ge=1)] | None = None
+    augment: bool = False
+
+
+class OptimiserSpec(_Frozen):
+    """How weights move: SGD with momentum as the paper, or Adam for the small networks trained from scratch."""
+
+    method: Literal["sgd", "adam"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    poly_power: Annotated[float, Field(ge=0)] = 0.9
+
+
+class SearchSpec(_Frozen):
+    """The search stage.
+
+    Attributes:
+        epochs: Epochs in all, warm-up included.
+        warmup_epochs: Epochs in which op t is trained through task t only and the logits stay at zero.
+        batch_size: Images per step, of both passes.
+        arch_fraction: Share of the training samples that trains the logits; the rest trains the weights.
+        resolution_scale: Side of the images in the search as a share of the input size.
+        weights: How the network weights move.
+        arch_learning_rate: Adam's rate for the logits.
+        arch_weight_decay: Adam's L2 term for the logits.
+        temperature_start: Gumbel-Softmax temperature after the warm-up.
+        temperature_end: Temperature of the last epoch.
+        temperature_schedule: "linear" as the paper, or "exponential".
+        budget_by: Share of the epochs after the warm-up by which the expected cost must have come down to the budget.
+        resource_weight: None lets the budget controller find it; a number fixes it (0 switches the term off), in loss
+            per share of the single-task cost.
+        drop_below: Ops with less probability than this are not evaluated any more; 0 keeps all (as the paper).
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    arch_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    resolution_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    weights: OptimiserSpec
+    arch_learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    arch_weight_decay: Annotated[float, Field(ge=0)] = 5e-5
+    temperature_start: Annotated[float, Field(gt=0)] = 5.0
+    temperature_end: Annotated[float, Field(gt=0)] = 0.1
+    temperature_schedule: Literal["linear", "exponential"] = "linear"
+    budget_by: Annotated[float, Field(gt=0, le=1)] = 0.4
+    resource_weight: Annotated[float, Field(ge=0)] | None = None
+    drop_below: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+
+class TrainSpec(_Frozen):
+    """Training of one concrete network: candidates and baselines share this recipe.
+
+    Attributes:
+        epochs: Passes over the training samples.
+        batch_size: Images per step.
+        weights: How the weights move; the rate of an op shared by n tasks is divided by n.
+        dropout: Dropout in the ASPP module.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)]
+    weights: OptimiserSpec
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+def _canonical_budget(text: str) -> str:
+    """Return the canonical form of a budget, for pydantic."""
+    return parse_budget(text)
+
+
+class JobSpec(_Frozen):
+    """One job: search a branching per budget, retrain it, and compare it with the baselines.
+
+    `search.presets.build_spec` fills it from a person's words. Tasks stand in the dataset's own order, so that the
+    order in which a person names them changes nothing.
+    """
+
+    dataset: str
+    tasks: Annotated[tuple[str, ...], Field(min_length=2)]
+    backbone: str
+    budgets: Annotated[tuple[Annotated[str, AfterValidator(_canonical_budget)], ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    preset: str
+    objective: Objective = "exact"
+    with_retrain: bool = True
+    data: DataSpec
+    search: SearchSpec
+    retrain: TrainSpec
+
+    def canonical_json(self) -> str:
+        """Return the one JSON text of this job: keys sorted, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def spec_hash(self) -> str:
+        """Return the SHA-256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
