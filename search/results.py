@@ -1,0 +1,215 @@
+"""`results.json`: a study, its baselines and the candidates it found, as frozen values.
+
+`search.pipeline` fills them, the command line and the report read them. Pure: no torch, no I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from search.data.catalogue import TaskKind
+from search.errors import StateFileError
+from search.strict_json import describe_validation, parse_strict_json
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Count = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=1)]
+HistoryRow = dict[str, float]
+History = dict[str, tuple[HistoryRow, ...]]
+
+
+class _Frozen(BaseModel):
+    """Base of all parts: frozen, no unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StudyTask(_Frozen):
+    """One task of a study: kind, output channels, and the metric it is judged by."""
+
+    kind: TaskKind
+    channels: Side
+    metric: Name
+    higher_is_better: bool
+
+
+class StudyCosts(_Frozen):
+    """What networks of this study cost, in MAdds of one image and in parameters.
+
+    Attributes:
+        stem_madds: The stem, once.
+        layer_names: Names of the L encoder layers.
+        layer_madds: One copy of each of the L layers.
+        decoder_madds: The head of each task.
+        shared_madds: Everything shared but the heads: the cheapest tree.
+        split_madds: One stem, everything else separate: the dearest tree.
+        single_madds: T separate networks with stems of their own.
+        shared_params: Parameters of the cheapest tree; None where they were not counted.
+        single_params: Parameters of T separate networks; None where they were not counted.
+    """
+
+    stem_madds: Count
+    layer_names: tuple[Name, ...]
+    layer_madds: tuple[Count, ...]
+    decoder_madds: dict[str, Count]
+    shared_madds: Count
+    split_madds: Count
+    single_madds: Count
+    shared_params: Count | None = None
+    single_params: Count | None = None
+
+
+class Study(_Frozen):
+    """What makes results comparable: data, tasks, backbone, input size and recipe; and what names the run."""
+
+    dataset: Name
+    dataset_fingerprint: str
+    tasks: Annotated[dict[str, StudyTask], Field(min_length=1)]
+    backbone: Name
+    input_size: tuple[Side, Side]
+    image_channels: Side
+    preset: str
+    seed: Count
+    objective: Name
+    spec_hash: str
+    code_version: str
+    created: str
+    costs: StudyCosts
+
+
+class MetricValue(_Frozen):
+    """A measured metric of one task, in the metric's own unit."""
+
+    metric: Name
+    value: float
+    higher_is_better: bool
+
+
+class SingleBaseline(_Frozen):
+    """T separate networks: what delta_m is measured against."""
+
+    madds: Count
+    params: Count
+    metrics: dict[str, MetricValue]
+
+
+class SharedBaseline(_Frozen):
+    """One encoder for all tasks; delta_m in percent."""
+
+    madds: Count
+    params: Count
+    metrics: dict[str, MetricValue]
+    delta_m: float
+
+
+class Baselines(_Frozen):
+    """Both baselines of a study."""
+
+    single: SingleBaseline
+    shared: SharedBaseline
+
+
+class Candidate(_Frozen):
+    """One branched network that the search found.
+
+    Attributes:
+        name: Unique within the study.
+        budget_madds: Budget of the whole network; None where there was none.
+        madds: Multiply-adds of one image.
+        params: Parameters.
+        delta_m: Multi-task gain over the single baseline in percent; None when it was not retrained.
+        metrics: Per task; None when it was not retrained.
+        architecture: Path of its architecture.json below the folder of results.json, with forward slashes.
+        seed: Seed of the trial.
+    """
+
+    name: Name
+    budget_madds: Count | None
+    madds: Count
+    params: Count
+    delta_m: float | None
+    metrics: dict[str, MetricValue] | None
+    architecture: Name
+    seed: Count
+
+
+class Results(_Frozen):
+    """All that a run found.
+
+    Attributes:
+        study: What was asked.
+        baselines: None when nothing was retrained.
+        candidates: The networks found, in the order of their budgets.
+        front: Names of the candidates on the Pareto front.
+        history: Per stage, rows of {"step": n, figure: value}; see `thin_history`.
+    """
+
+    study: Study
+    baselines: Baselines | None
+    candidates: tuple[Candidate, ...]
+    front: tuple[str, ...]
+    history: History = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Results:
+        """Refuse repeated candidates, a front of unknown ones, and metrics of other tasks."""
+        names = [candidate.name for candidate in self.candidates]
+        if len(set(names)) != len(names):
+            raise ValueError(f"candidate names must be distinct, got {names}")
+        unknown = [name for name in self.front if name not in names]
+        if unknown:
+            raise ValueError(f"'front' names the candidates {unknown}, which are not in {names}")
+        measured = [candidate.metrics for candidate in self.candidates if candidate.metrics is not None]
+        if self.baselines is not None:
+            measured += [self.baselines.single.metrics, self.baselines.shared.metrics]
+        for metrics in measured:
+            if set(metrics) != set(self.study.tasks):
+                raise ValueError(f"metrics must be those of the tasks {list(self.study.tasks)}, got {list(metrics)}")
+        return self
+
+    def to_json_bytes(self) -> bytes:
+        """Return the document as UTF-8 JSON, keys in a fixed order, newline at the end."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
+
+    @classmethod
+    def from_json_bytes(cls, content: bytes, source_name: str = "results.json") -> Results:
+        """Return the results that `to_json_bytes` wrote.
+
+        Args:
+            content: UTF-8 JSON.
+            source_name: What to call the file in an error.
+
+        Raises:
+            StateFileError: Not such a document.
+        """
+        try:
+            parse_strict_json(content)
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            reason = describe_validation(error).rstrip(".")
+        except ValueError as error:
+            reason = str(error).rstrip(".")
+        raise StateFileError(f"{source_name} is not a usable results file: {reason}. Run the search again.")
+
+
+def thin_history(history: Mapping[str, Sequence[Mapping[str, float]]], max_rows: int = 150) -> History:
+    """Return a history of at most `max_rows` rows per stage, first and last kept, without figures that are not finite.
+
+    Args:
+        history: Per stage, rows of {"step": n, figure: value} in the order of their steps.
+        max_rows: Rows to keep of each stage, at least 2.
+    """
+    thinned: History = {}
+    for stage, rows in history.items():
+        kept = min(len(rows), max_rows)
+        picks = [round(index * (len(rows) - 1) / max(kept - 1, 1)) for index in range(kept)]
+        thinned[stage] = tuple(
+            {name: float(value) for name, value in rows[pick].items() if math.isfinite(value)} for pick in picks
+        )
+    return thinned
