@@ -1,0 +1,155 @@
+"""From a job's words to its samples: the one table of what loads which dataset.
+
+Every dataset gives batches of one form, described at `TaskDataset.batch`. Shapes: B batch, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from search.data.catalogue import DatasetInfo, TaskInfo
+from search.data.digits import DigitsDataset
+from search.errors import InputSizeError, SettingError, UnknownNameError
+from search.spec import DataSpec
+
+Progress = Callable[[int, int], None]
+
+
+class TaskDataset(Protocol):
+    """One split of a dataset: images with one label per task."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int] | Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Return "image", float32 (B, C, H, W) in [-1, 1], and per task its label; 255 means "ignore" in every task.
+
+        Labels by kind: classification int64 (B,); segmentation and parts int64 (B, H, W); saliency and edge float32
+        (B, 1, H, W) in {0, 1}; normals float32 (B, 3, H, W), unit vectors with x to the right, y up and z towards the
+        camera, 255 in all three where ignored; depth float32 (B, 1, H, W) in metres along the optical axis.
+
+        Args:
+            indices: Samples, in the order wanted.
+            generator: Draws the random augmentation of an augmented split; None gives the samples as they are.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """The two splits of a job.
+
+    Attributes:
+        train: Training samples, augmented when a generator is given and the job wants it.
+        val: Validation samples, never augmented.
+        fingerprint: SHA-256 in hexadecimal over images and labels of both splits before any resizing, so that the
+            search at a lower resolution and the training at the full one name the same data.
+    """
+
+    train: TaskDataset
+    val: TaskDataset
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a loader is asked for, checked."""
+
+    tasks: tuple[TaskInfo, ...]
+    size: tuple[int, int]
+    num_train: int
+    num_val: int
+    augment: bool
+    resolution_scale: float
+    cache_dir: Path
+    progress: Progress | None
+
+
+def load_data(
+    info: DatasetInfo,
+    tasks: Sequence[TaskInfo],
+    spec: DataSpec,
+    *,
+    resolution_scale: float = 1.0,
+    cache_dir: Path,
+    progress: Progress | None = None,
+) -> LoadedData:
+    """Return the training and validation samples of a job; what has to be rendered first is cached on disk.
+
+    Args:
+        info: The dataset.
+        tasks: Its tasks that get labels in the batches.
+        spec: Input size, how many samples of each split (from the first), and whether training is augmented.
+        resolution_scale: Side of images and labels as a share of the input size, in (0, 1].
+        cache_dir: Folder for rendered data; made when needed.
+        progress: Called with (samples done, samples in all) while data are prepared.
+
+    Raises:
+        InputSizeError: The dataset does not come in this size.
+        SettingError: More samples are asked for than there are, or a scale outside (0, 1].
+        UnknownNameError: No loader for this dataset.
+        DatasetError: The cache folder cannot be written.
+    """
+    if info.name not in _LOADERS:
+        raise UnknownNameError(f"Dataset '{info.name}' cannot be loaded. Choose one of: {', '.join(_LOADERS)}.")
+    _check_size(info, spec.input_size)
+    if not 0 < resolution_scale <= 1:
+        raise SettingError(f"resolution_scale must lie in (0, 1], got {resolution_scale:g}. Use 1 for the full size.")
+    request = _Request(
+        tasks=tuple(tasks),
+        size=(spec.input_size[0], spec.input_size[1]),
+        num_train=_check_count("training", spec.num_train, info.num_train, info.name),
+        num_val=_check_count("validation", spec.num_val, info.num_val, info.name),
+        augment=spec.augment,
+        resolution_scale=resolution_scale,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    return _LOADERS[info.name](request)
+
+
+def _check_size(info: DatasetInfo, size: tuple[int, int]) -> None:
+    """Raise InputSizeError unless the dataset comes in this (H, W)."""
+    smallest, largest = info.sizes
+    if all(smallest <= side <= largest for side in size):
+        return
+    allowed = f"{smallest}x{smallest} only" if smallest == largest else f"sides from {smallest} to {largest} pixels"
+    default = "x".join(map(str, info.default_size))
+    raise InputSizeError(
+        f"Dataset '{info.name}' comes in {allowed}, got {size[0]}x{size[1]}. Ask for example for {default}."
+    )
+
+
+def _check_count(what: str, wanted: int | None, available: int, dataset: str) -> int:
+    """Return the number of samples to use, all of them for None, or raise SettingError when there are fewer."""
+    if wanted is None:
+        return available
+    if wanted > available:
+        raise SettingError(
+            f"Dataset '{dataset}' has {available} {what} samples, got a request for {wanted}. "
+            f"Ask for at most {available}, or for none in particular to use all."
+        )
+    return wanted
+
+
+def _combine(train_digest: str, val_digest: str) -> str:
+    """Return the fingerprint of a pair of splits."""
+    return hashlib.sha256(f"{train_digest}/{val_digest}".encode()).hexdigest()
+
+
+def _load_digits(request: _Request) -> LoadedData:
+    """Return `digits`."""
+    names = [task.name for task in request.tasks]
+    scale = request.resolution_scale
+    train = DigitsDataset("train", request.num_train, names, resolution_scale=scale, augment=request.augment)
+    val = DigitsDataset("val", request.num_val, names, resolution_scale=scale)
+    return LoadedData(train, val, _combine(train.digest, val.digest))
+
+
+_LOADERS: dict[str, Callable[[_Request], LoadedData]] = {"digits": _load_digits}
