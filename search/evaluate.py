@@ -1,0 +1,138 @@
+"""The metrics of a trained network on a data set, and delta_m against single-task baselines.
+
+Neighbours: networks come from `search.retrain`, metrics from `search.tasks`; the pipeline keeps what is returned.
+Source: Bruggemann et al., BMVC 2020 (delta_m after Maninis et al., CVPR 2019). Legend: B batch, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from search.data.catalogue import TaskInfo
+from search.data.loading import TaskDataset
+from search.errors import SearchError, TaskSetError
+from search.tasks import KINDS, build_metric
+
+SMALLEST_BASELINE = {"mErr": 0.1, "RMSE": 0.001}
+"""Smallest baseline that delta_m divides by, degrees and metres; 1 percentage point for all other metrics."""
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One metric of one task.
+
+    Attributes:
+        metric: Its name, e.g. "mIoU".
+        value: Percent, degrees or metres; finite.
+        higher_is_better: Its direction.
+    """
+
+    metric: str
+    value: float
+    higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise SearchError(
+                f"A metric must be a finite number, got {self.metric} = {self.value}. "
+                "The training diverged: lower the learning rate."
+            )
+
+    def to_json(self) -> dict[str, str | float | bool]:
+        """Return the metric as a JSON object."""
+        return {"metric": self.metric, "value": self.value, "higher_is_better": self.higher_is_better}
+
+
+def evaluate(
+    network: nn.Module,
+    dataset: TaskDataset,
+    tasks: Sequence[TaskInfo],
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> dict[str, MetricValue]:
+    """Return the metric of every task over the whole data set; the network's modes are left as they were.
+
+    Args:
+        network: On `device`; maps image (B, C, H, W) to one raw output per task name.
+        dataset: Read once, in order.
+        tasks: Tasks to judge.
+        batch_size: Samples per forward pass; the metrics do not depend on it beyond rounding.
+        device: Where the network is.
+        on_batch: Told (batches done, batches in all) after every batch; it may raise to stop.
+
+    Returns:
+        One value per task name, in the order of `tasks`.
+
+    Raises:
+        DatasetError: The data set carries no label for a task.
+        SearchError: A metric is not finite.
+    """
+    task_metrics = {task.name: build_metric(task) for task in tasks}
+    starts = range(0, len(dataset), batch_size)
+    with _eval_mode(network), torch.no_grad():
+        for done, start in enumerate(starts, start=1):
+            batch = dataset.batch(list(range(start, min(start + batch_size, len(dataset)))))
+            outputs = network(batch["image"].to(device))
+            for name, metric in task_metrics.items():
+                metric.update(outputs[name], batch[name].to(device))
+            if on_batch is not None:
+                on_batch(done, len(starts))
+    return {
+        task.name: MetricValue(
+            KINDS[task.kind].metric, task_metrics[task.name].compute(), KINDS[task.kind].higher_is_better
+        )
+        for task in tasks
+    }
+
+
+def compute_delta_m(metrics: Mapping[str, MetricValue], baselines: Mapping[str, MetricValue]) -> float:
+    """Return the mean relative gain over the single-task baselines, percent; above 0 is better than they are.
+
+    delta_m = 100 / T * sum over tasks of s * (M - B) / B, with s = -1 where lower is better. A baseline below
+    `SMALLEST_BASELINE` (a network that learned nothing scores 0 %) divides by that bound instead, so that the gain
+    stays finite and keeps its sign and order.
+
+    Args:
+        metrics: Of the multi-task network, per task.
+        baselines: Of the single-task networks, for the same tasks and metrics.
+
+    Raises:
+        TaskSetError: The two name different tasks or metrics, or none.
+    """
+    _check_same_tasks(metrics, baselines)
+    gains = []
+    for name, measured in metrics.items():
+        baseline = baselines[name].value
+        gain = (measured.value - baseline) / max(baseline, SMALLEST_BASELINE.get(measured.metric, 1.0))
+        gains.append(gain if measured.higher_is_better else -gain)
+    return 100 * math.fsum(gains) / len(gains)
+
+
+def _check_same_tasks(metrics: Mapping[str, MetricValue], baselines: Mapping[str, MetricValue]) -> None:
+    seen = {name: measured.metric for name, measured in metrics.items()}
+    wanted = {name: baseline.metric for name, baseline in baselines.items()}
+    if not seen or seen != wanted:
+        raise TaskSetError(
+            f"delta_m compares the same metric of the same tasks, got {seen} against baselines {wanted}. "
+            "Train the baselines of exactly these tasks."
+        )
+
+
+@contextmanager
+def _eval_mode(network: nn.Module) -> Iterator[None]:
+    # Module by module: a plain train() afterwards would also wake batch norms that somebody had frozen.
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,115 @@
+"""One table: what each kind of task is trained and judged with; nothing else in `search` asks for a task's kind.
+
+Neighbours: `search.data.catalogue` names the tasks, `search.losses`, `search.metrics` and `search.edges` do the work.
+Loss weights: PASCAL-Context and NYUD-v2 settings of the code published with Bruggemann et al., BMVC 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from search import losses, metrics
+from search.data.catalogue import TaskInfo, TaskKind
+from search.edges import EdgeODS
+from search.errors import SettingError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class KindInfo:
+    """What all tasks of one kind have in common.
+
+    Attributes:
+        kind: Key in the table.
+        dense: Whether every pixel has a label, not the image as a whole.
+        metric: Name of its metric; percent, degrees (mErr) or metres (RMSE).
+        higher_is_better: Direction of the metric.
+        loss_weight: Factor of the loss in the sum over tasks.
+    """
+
+    kind: TaskKind
+    dense: bool
+    metric: str
+    higher_is_better: bool
+    loss_weight: float
+
+
+KINDS: dict[TaskKind, KindInfo] = {
+    info.kind: info
+    for info in (
+        KindInfo("segmentation", dense=True, metric="mIoU", higher_is_better=True, loss_weight=1.0),
+        KindInfo("parts", dense=True, metric="mIoU", higher_is_better=True, loss_weight=2.0),
+        KindInfo("saliency", dense=True, metric="maxIoU", higher_is_better=True, loss_weight=5.0),
+        KindInfo("normals", dense=True, metric="mErr", higher_is_better=False, loss_weight=10.0),
+        KindInfo("depth", dense=True, metric="RMSE", higher_is_better=False, loss_weight=1.0),
+        KindInfo("edge", dense=True, metric="odsF", higher_is_better=True, loss_weight=50.0),
+        KindInfo("classification", dense=False, metric="accuracy", higher_is_better=True, loss_weight=1.0),
+    )
+}
+
+
+def build_loss(task: TaskInfo) -> Loss:
+    """Return the unweighted loss of a task: (output, label) -> scalar, finite for any labels.
+
+    Raises:
+        SettingError: The task has more classes than labels can tell from "ignore", or an edge task has no weight.
+    """
+    _check_task(task)
+    match task.kind:
+        case "segmentation" | "parts" | "classification":
+            return losses.cross_entropy
+        case "saliency":
+            return losses.balanced_binary_cross_entropy
+        case "edge":
+            assert task.positive_weight is not None  # _check_task has seen to it
+            return partial(losses.fixed_binary_cross_entropy, positive_weight=task.positive_weight)
+        case "normals":
+            return losses.normals_l1
+        case "depth":
+            return losses.depth_l1
+
+
+def build_metric(task: TaskInfo) -> metrics.Metric:
+    """Return a fresh metric of a task, with nothing added yet.
+
+    Raises:
+        SettingError: The task has more classes than labels can tell from "ignore", or an edge task has no weight.
+    """
+    _check_task(task)
+    match task.kind:
+        case "segmentation" | "parts":
+            return metrics.MeanIoU(task.channels)
+        case "classification":
+            return metrics.Accuracy()
+        case "saliency":
+            return metrics.SaliencyMaxIoU()
+        case "edge":
+            return EdgeODS()
+        case "normals":
+            return metrics.MeanAngularError()
+        case "depth":
+            return metrics.RootMeanSquareError()
+
+
+def has_labels(task: TaskInfo, label: Tensor) -> bool:
+    """Return whether any pixel or sample of a batch of labels is not ignored; a search skips a task without."""
+    del task  # 255 means "ignore" for every kind, in all three channels of a normal
+    return bool((label != losses.IGNORE_LABEL).any())
+
+
+def _check_task(task: TaskInfo) -> None:
+    if task.kind in ("segmentation", "parts", "classification") and task.channels > losses.IGNORE_LABEL:
+        raise SettingError(
+            f"Task '{task.name}' may have at most {losses.IGNORE_LABEL} classes, because label "
+            f"{losses.IGNORE_LABEL} means 'ignore'; got {task.channels}. Merge classes."
+        )
+    if task.kind == "edge" and not (task.positive_weight is not None and 0 < task.positive_weight < 1):
+        raise SettingError(
+            f"Edge task '{task.name}' needs a weight of its positive pixels between 0 and 1, "
+            f"got {task.positive_weight}. Set positive_weight, e.g. 0.95."
+        )
