@@ -1,0 +1,308 @@
+"""Look-up table of costs: multiply-adds and parameters of stem, layers and heads, measured once, added up for a tree.
+
+fvcore counts; a MAdd is one multiplication with its addition in a convolution or a linear layer. Batch norm folds away
+at inference; activations, pooling and resizing are not counted. Counts are ints, so that budgets compare exactly.
+Neighbours: `models.backbones` and `models.heads` are what is measured, `search.resource` uses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from torch import Tensor, nn
+
+from models.backbones import check_input_size, get_backbone
+from models.branching import Branching
+from models.errors import BranchingError
+from models.heads import build_head
+from search.data.catalogue import TaskInfo
+from search.errors import TaskSetError
+
+HeadKind = tuple[bool, int]  # (dense, output channels): all that the cost of a head depends on
+Cost = tuple[NonNegativeInt, NonNegativeInt]  # (multiply-adds, parameters)
+
+_COUNTED_OPERATORS = ("conv", "linear", "addmm")
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """What every part of a branched network costs for one backbone, input size and set of tasks.
+
+    Attributes:
+        backbone: Its name.
+        input_size: (H, W) of the images, in pixels.
+        layer_names: L names of the searched layers.
+        stem_madds: Multiply-adds of the stem, for one image.
+        layer_madds: Multiply-adds of one copy of each layer, L of them.
+        decoder_madds: Task -> multiply-adds of its head.
+        stem_params: Parameters of the stem.
+        layer_params: Parameters of one copy of each layer, L of them.
+        decoder_params: Task -> parameters of its head.
+    """
+
+    backbone: str
+    input_size: tuple[int, int]
+    layer_names: tuple[str, ...]
+    stem_madds: int
+    layer_madds: tuple[int, ...]
+    decoder_madds: Mapping[str, int]
+    stem_params: int
+    layer_params: tuple[int, ...]
+    decoder_params: Mapping[str, int]
+
+    @property
+    def num_tasks(self) -> int:
+        """Return T."""
+        return len(self.decoder_madds)
+
+    @property
+    def base_madds(self) -> int:
+        """Return the multiply-adds that no branching changes: the stem and all heads."""
+        return self.stem_madds + sum(self.decoder_madds.values())
+
+    @property
+    def shared_madds(self) -> int:
+        """Return the multiply-adds of the network whose tasks share every layer, the least there is."""
+        return self.base_madds + sum(self.layer_madds)
+
+    @property
+    def split_madds(self) -> int:
+        """Return the multiply-adds of the network whose tasks share nothing but the stem, a search's most."""
+        return self.base_madds + self.num_tasks * sum(self.layer_madds)
+
+    @property
+    def single_madds(self) -> int:
+        """Return the multiply-adds of T separate networks, each with a stem of its own."""
+        return self.split_madds + (self.num_tasks - 1) * self.stem_madds
+
+    @property
+    def shared_params(self) -> int:
+        """Return the parameters of the network whose tasks share every layer."""
+        return self.stem_params + sum(self.layer_params) + sum(self.decoder_params.values())
+
+    @property
+    def single_params(self) -> int:
+        """Return the parameters of T separate networks."""
+        return self.num_tasks * (self.stem_params + sum(self.layer_params)) + sum(self.decoder_params.values())
+
+    def encoder_madds(self, branching: Branching) -> int:
+        """Return the multiply-adds of all copies of all layers, without stem and heads."""
+        return _sum_copies(self.layer_madds, branching)
+
+    def madds(self, branching: Branching) -> int:
+        """Return the multiply-adds of a branched network on one image; only the tasks it names have heads.
+
+        Raises:
+            BranchingError: It has another number of layers.
+            TaskSetError: It names a task that was not measured.
+        """
+        return self.stem_madds + self.encoder_madds(branching) + _sum_heads(self.decoder_madds, branching)
+
+    def params(self, branching: Branching) -> int:
+        """Return the parameters of a branched network, with the affine ones of every batch norm.
+
+        Raises:
+            BranchingError: It has another number of layers.
+            TaskSetError: It names a task that was not measured.
+        """
+        copies = _sum_copies(self.layer_params, branching)
+        return self.stem_params + copies + _sum_heads(self.decoder_params, branching)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """All that a measurement depends on, but for library versions."""
+
+    backbone: str
+    input_size: tuple[int, int]
+    image_channels: int
+    heads: tuple[HeadKind, ...]
+
+
+class _Measured(BaseModel):
+    """The costs of all parts, heads in the order of the request; checks what a cache file holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    stem: Cost
+    layers: tuple[Cost, ...]
+    heads: tuple[Cost, ...]
+
+
+def measure_costs(
+    backbone_name: str,
+    tasks: Sequence[TaskInfo],
+    input_size: tuple[int, int],
+    image_channels: int,
+    cache_dir: Path | None = None,
+) -> CostTable:
+    """Return the cost of every part of a branched network, looked up where it was measured before.
+
+    Args:
+        backbone_name: Key of `models.catalogue.BACKBONES`.
+        tasks: The tasks that get a head.
+        input_size: (H, W) of the images, in pixels.
+        image_channels: C of the images.
+        cache_dir: Folder of measurements to read and to add to; one that cannot be read or written is no hindrance.
+
+    Raises:
+        UnknownBackboneError: No such backbone.
+        InputSizeError: The images are too small for it.
+    """
+    backbone = get_backbone(backbone_name)
+    check_input_size(backbone, input_size)
+    kinds = {task.name: (task.kind != "classification", task.channels) for task in tasks}
+    request = _Request(backbone_name, input_size, image_channels, tuple(sorted(set(kinds.values()))))
+    measured = _load_or_measure(request, cache_dir)
+    by_kind = dict(zip(request.heads, measured.heads, strict=True))
+    heads = {name: by_kind[kind] for name, kind in kinds.items()}
+    return CostTable(
+        backbone=backbone_name,
+        input_size=input_size,
+        layer_names=tuple(layer.name for layer in backbone.layers),
+        stem_madds=measured.stem[0],
+        layer_madds=tuple(madds for madds, _ in measured.layers),
+        decoder_madds={name: madds for name, (madds, _) in heads.items()},
+        stem_params=measured.stem[1],
+        layer_params=tuple(params for _, params in measured.layers),
+        decoder_params={name: params for name, (_, params) in heads.items()},
+    )
+
+
+def count_madds(module: nn.Module, inputs: tuple[object, ...]) -> int:
+    """Return the multiply-adds of one forward pass, convolutions and linear layers only.
+
+    Args:
+        module: Any network on the CPU, in evaluation mode.
+        inputs: Positional arguments of its forward.
+    """
+    with warnings.catch_warnings():
+        # On import fvcore scripts a function and then it traces the module; torch warns that it deprecates both.
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415
+
+        analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counts = analysis.by_operator()
+    return int(sum(counts[operator] for operator in _COUNTED_OPERATORS))
+
+
+def _load_or_measure(request: _Request, cache_dir: Path | None) -> _Measured:
+    """Return a measurement from this process, from the cache folder or, failing these, a fresh one."""
+    if cache_dir is None:
+        return _measure(request)
+    key = _compute_key(request)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    height, width = request.input_size
+    path = cache_dir / f"{request.backbone}-{height}x{width}-{digest}.json"
+    found = _find_cached(path, request, key)
+    if found is not None:
+        return found
+    measured = _measure(request)
+    # A full or read-only disk costs the next run a second of measuring, no more.
+    with suppress(OSError):
+        _write_atomically(path, measured.model_dump_json())
+    return measured
+
+
+def _compute_key(request: _Request) -> str:
+    """Return the text that names a measurement: the request and the versions of all that has a say in it."""
+    versions = {name: metadata.version(name) for name in ("bmtas", "fvcore", "torch")}
+    return json.dumps({"request": asdict(request), "versions": versions}, sort_keys=True)
+
+
+def _find_cached(path: Path, request: _Request, key: str) -> _Measured | None:
+    """Return the measurement a cache file holds, None where it is missing, corrupt or another's."""
+    try:
+        measured = _Measured.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    num_layers = len(get_backbone(request.backbone).layers)
+    fits = measured.key == key and len(measured.layers) == num_layers and len(measured.heads) == len(request.heads)
+    return measured if fits else None
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none, whoever else writes it at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@lru_cache(maxsize=32)
+def _measure(request: _Request) -> _Measured:
+    """Return the costs of all parts; parts that are built alike and get inputs of one shape are counted once."""
+    backbone = get_backbone(request.backbone)
+    size = request.input_size
+    known: dict[str, int] = {}
+
+    def run(build: Callable[[], nn.Module], *inputs: Tensor | tuple[int, int]) -> tuple[Cost, Tensor]:
+        """Return the cost of a part and its output, on the meta device."""
+        # Nothing is allocated, drawn or computed on that device, so neither memory nor random numbers are touched.
+        with torch.device("meta"):
+            module = build().eval()
+        output: Tensor = module(*inputs)
+        params = sum(parameter.numel() for parameter in module.parameters())
+        kind = f"{module!r} {[item.shape if isinstance(item, Tensor) else item for item in inputs]}"
+        if kind not in known:
+            known[kind] = _count_on_cpu(module, inputs)
+        return (known[kind], params), output
+
+    with torch.no_grad():
+        image = torch.empty(1, request.image_channels, *size, device="meta")
+        stem, features = run(partial(backbone.build_stem, request.image_channels), image)
+        layers: list[Cost] = []
+        for index, layer in enumerate(backbone.layers):
+            cost, features = run(layer.build, features)
+            layers.append(cost)
+            if index == backbone.low_level_layer:
+                low_level = features
+        heads = [run(partial(build_head, backbone, *kind), features, low_level, size)[0] for kind in request.heads]
+    return _Measured(key=_compute_key(request), stem=stem, layers=tuple(layers), heads=tuple(heads))
+
+
+def _count_on_cpu(module: nn.Module, inputs: tuple[Tensor | tuple[int, int], ...]) -> int:
+    """Return the multiply-adds of a module on the meta device, by moving it: fvcore needs real tensors."""
+    blank = tuple(torch.zeros_like(item, device="cpu") if isinstance(item, Tensor) else item for item in inputs)
+    module = module.to_empty(device="cpu")
+    for tensor in module.state_dict().values():
+        tensor.zero_()  # left-over memory may hold denormal numbers, which slow the run down
+    return count_madds(module, blank)
+
+
+def _sum_copies(layer_costs: Sequence[int], branching: Branching) -> int:
+    """Return the cost of all copies of all layers."""
+    if branching.num_layers != len(layer_costs):
+        raise BranchingError(
+            f"A branching for this backbone needs {len(layer_costs)} layers, got {branching.num_layers}. "
+            "Take the branching of a run on the same backbone."
+        )
+    return sum(cost * copies for cost, copies in zip(layer_costs, branching.num_branches, strict=True))
+
+
+def _sum_heads(head_costs: Mapping[str, int], branching: Branching) -> int:
+    """Return the cost of the heads of a branching's tasks."""
+    unknown = [task for task in branching.tasks if task not in head_costs]
+    if unknown:
+        raise TaskSetError(
+            f"Costs are known for the tasks {', '.join(head_costs)}, got {', '.join(unknown)}. Measure them too."
+        )
+    return sum(head_costs[task] for task in branching.tasks)
