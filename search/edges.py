@@ -92,8 +92,8 @@ class EdgeODS:
 def suppress_non_maxima(probability_HW: FloatImage) -> FloatImage:
     """Return the edge strengths with 0 where a pixel is weaker than a neighbour one pixel along the edge's normal.
 
-    The normal is the direction of strongest downward curvature of the smoothed strengths: an eigenvector of the
-    Hessian, where the reference takes an arctangent of two of its entries. The reference also fades a border of five
+    The normal is the direction in which the smoothed strengths are curved most: an eigenvector of the Hessian, where
+    the reference takes an arctangent of two of its entries. The reference also fades a border of five
     pixels; here the border counts in full, or a perfect prediction would not score 100 on small images.
 
     Args:
@@ -103,9 +103,11 @@ def suppress_non_maxima(probability_HW: FloatImage) -> FloatImage:
     slope_y, slope_x = np.gradient(smooth_HW)
     curve_yy, curve_yx = np.gradient(slope_y)
     curve_xx = np.gradient(slope_x, axis=1)
-    # Half this angle is the eigenvector of the larger eigenvalue: along the edge. The normal stands upright on it.
-    along_HW = 0.5 * np.arctan2(2 * curve_yx, curve_xx - curve_yy)
-    step_y, step_x = np.cos(along_HW), -np.sin(along_HW)
+    # Half this angle is the eigenvector of the larger eigenvalue. On the crest the curvature across is negative, so the
+    # normal stands upright on it; on the flanks it is positive, and the normal is that eigenvector itself.
+    angle_HW = 0.5 * np.arctan2(2 * curve_yx, curve_xx - curve_yy)
+    angle_HW = np.where(curve_xx + curve_yy < 0, angle_HW + np.pi / 2, angle_HW)
+    step_y, step_x = np.sin(angle_HW), np.cos(angle_HW)
     row_HW, column_HW = np.indices(probability_HW.shape, dtype=np.float64)
     keep_HW = np.ones(probability_HW.shape, dtype=np.bool_)
     for side in (-1.0, 1.0):

@@ -7,9 +7,14 @@ Legend: B batch, C channels, H W pixels; `label_B...` is (B,) or (B, H, W).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(raw output, label) -> scalar."""
 
 IGNORE_LABEL = 255
 """Value of a label that says nothing, for every kind of task."""

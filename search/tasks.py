@@ -6,7 +6,6 @@ Loss weights: PASCAL-Context and NYUD-v2 settings of the code published with Bru
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,8 +15,6 @@ from search import losses, metrics
 from search.data.catalogue import TaskInfo, TaskKind
 from search.edges import EdgeODS
 from search.errors import SettingError
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ KINDS: dict[TaskKind, KindInfo] = {
 }
 
 
-def build_loss(task: TaskInfo) -> Loss:
+def build_loss(task: TaskInfo) -> losses.Loss:
     """Return the unweighted loss of a task: (output, label) -> scalar, finite for any labels.
 
     Raises:
