@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
@@ -246,11 +247,16 @@ def _resolve_tasks(architecture: Architecture, tasks: Sequence[str] | None) -> t
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the deprecations that the exporters raise inside torch and onnxscript, over which we have no power."""
-    with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning):
-            warnings.filterwarnings("ignore", category=category)
-        yield
+    """Silence deprecations inside torch and onnxscript, torch's log, and the graphs it prints when an export fails."""
+    disabled_before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            for category in (DeprecationWarning, FutureWarning):
+                warnings.filterwarnings("ignore", category=category)
+            yield
+    finally:
+        logging.disable(disabled_before)
 
 
 @contextmanager
