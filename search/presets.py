@@ -1,0 +1,157 @@
+"""Presets: a person's few words -> a whole JobSpec.
+
+One recipe per preset and family of backbones. "smoke" shows that everything runs, "quick" gives a result worth having
+in minutes, "paper" follows Bruggemann et al., BMVC 2020, Sec. 4 and supplement. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.catalogue import get_backbone_info
+from search.data.catalogue import DatasetInfo, get_dataset_info, resolve_tasks
+from search.errors import InputSizeError, SettingError
+from search.spec import DataSpec, JobSpec, Objective, OptimiserSpec, SearchSpec, TrainSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a preset fixes for one family of backbones; sample limits are None for all samples."""
+
+    search: SearchSpec
+    retrain: TrainSpec
+    augment: bool
+    num_train: int | None = None
+    num_val: int | None = None
+
+
+_ADAM = OptimiserSpec(method="adam", learning_rate=4e-3, weight_decay=0.0, poly_power=0.9)
+_SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
+
+# A network of a few thousand weights learns from scratch: Adam, larger steps for the logits, and a temperature that
+# falls exponentially, which leaves time for the logits to settle among hard choices.
+_TINY_SEARCH = SearchSpec(
+    epochs=25,
+    warmup_epochs=4,
+    batch_size=64,
+    weights=_ADAM,
+    arch_learning_rate=3e-2,
+    temperature_schedule="exponential",
+    drop_below=0.05,
+)
+_TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM)
+
+_PAPER_TRAIN = TrainSpec(epochs=160, batch_size=16, weights=_SGD, dropout=0.1)
+_PAPER_SEARCH = SearchSpec(epochs=160, warmup_epochs=8, batch_size=16, resolution_scale=0.5, weights=_SGD)
+
+# From random weights and in minutes, SGD at the paper's rate would learn nothing.
+_QUICK_DENSE_SEARCH = SearchSpec(
+    epochs=12,
+    warmup_epochs=2,
+    batch_size=8,
+    resolution_scale=0.5,
+    weights=OptimiserSpec(method="adam", learning_rate=1e-3, weight_decay=1e-4),
+    arch_learning_rate=3e-2,
+    temperature_schedule="exponential",
+    drop_below=0.05,
+)
+_QUICK_DENSE_TRAIN = TrainSpec(
+    epochs=20, batch_size=8, weights=OptimiserSpec(method="adam", learning_rate=1e-3, weight_decay=1e-4), dropout=0.1
+)
+
+
+RECIPES: dict[tuple[str, str], Recipe] = {
+    ("smoke", "tiny"): Recipe(
+        _TINY_SEARCH.model_copy(update={"epochs": 6, "warmup_epochs": 2}),
+        _TINY_TRAIN.model_copy(update={"epochs": 3}),
+        augment=False,
+        num_train=1000,
+        num_val=500,
+    ),
+    ("quick", "tiny"): Recipe(_TINY_SEARCH, _TINY_TRAIN, augment=False),
+    ("paper", "tiny"): Recipe(
+        _TINY_SEARCH.model_copy(
+            update={"epochs": 50, "warmup_epochs": 8, "temperature_schedule": "linear", "drop_below": 0.0}
+        ),
+        _TINY_TRAIN.model_copy(update={"epochs": 30}),
+        augment=False,
+    ),
+    ("smoke", "dense"): Recipe(
+        _QUICK_DENSE_SEARCH.model_copy(update={"epochs": 5, "warmup_epochs": 1}),
+        _QUICK_DENSE_TRAIN.model_copy(update={"epochs": 6}),
+        augment=False,
+        num_train=200,
+        num_val=40,
+    ),
+    ("quick", "dense"): Recipe(_QUICK_DENSE_SEARCH, _QUICK_DENSE_TRAIN, augment=True),
+    ("paper", "dense"): Recipe(_PAPER_SEARCH, _PAPER_TRAIN, augment=True),
+}
+PRESETS = tuple(dict.fromkeys(preset for preset, _ in RECIPES))
+
+
+def build_spec(
+    *,
+    dataset: str,
+    tasks: Sequence[str] | None,
+    backbone: str,
+    budgets: Sequence[str],
+    seed: int = 0,
+    preset: str = "quick",
+    objective: Objective = "exact",
+    with_retrain: bool = True,
+    input_size: tuple[int, int] | None = None,
+) -> JobSpec:
+    """Return the whole job that a person's words stand for.
+
+    Args:
+        dataset: Name in the catalogue.
+        tasks: Names of its tasks in any order, None for all.
+        backbone: Name in the catalogue.
+        budgets: One or more, such as "9.1G", "550M" or "60%".
+        seed: Names all the randomness of the job.
+        preset: "smoke", "quick" or "paper".
+        objective: How the expected cost is computed.
+        with_retrain: Whether candidates and baselines are trained and evaluated.
+        input_size: (H, W) in pixels; None takes the dataset's default.
+
+    Raises:
+        SearchError, ModelsError: A name is unknown or a value out of range; the sentence says what to do.
+    """
+    info = get_dataset_info(dataset)
+    chosen = tuple(task.name for task in resolve_tasks(info, tasks))
+    family = get_backbone_info(backbone).family
+    if preset not in PRESETS:
+        raise SettingError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
+    if not budgets:
+        raise SettingError("A search needs at least one budget such as 60% or 9.1G, got none. Add --budget.")
+    if not 0 <= seed < 2**31:
+        raise SettingError(f"The seed must lie between 0 and {2**31 - 1}, got {seed}.")
+    recipe = RECIPES[preset, "tiny" if family == "tiny" else "dense"]
+    return JobSpec(
+        dataset=dataset,
+        tasks=chosen,
+        backbone=backbone,
+        budgets=tuple(dict.fromkeys(budgets)),
+        seed=seed,
+        preset=preset,
+        objective=objective,
+        with_retrain=with_retrain,
+        data=DataSpec(
+            input_size=_check_size(info, input_size or info.default_size),
+            num_train=recipe.num_train,
+            num_val=recipe.num_val,
+            augment=recipe.augment,
+        ),
+        search=recipe.search,
+        retrain=recipe.retrain,
+    )
+
+
+def _check_size(info: DatasetInfo, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size, or refuse one that the dataset does not offer."""
+    smallest, largest = info.sizes
+    if not all(smallest <= side <= largest for side in size):
+        allowed = f"{smallest}x{smallest} only" if smallest == largest else f"{smallest} to {largest} pixels a side"
+        raise InputSizeError(f"Dataset '{info.name}' offers {allowed}, got {size[0]}x{size[1]}.")
+    return size
