@@ -1,0 +1,278 @@
+"""The command line: `bmtas COMMAND`, thin. Options are parsed here; `service.commands_*` do what they ask.
+
+Only click and plain files are imported at the top, so that help answers at once; each command imports what it needs.
+Mistakes end in one sentence on stderr and exit code 2, a stopped run in exit code 130.
+"""
+
+# ruff: noqa: PLC0415 - imports inside commands keep torch, pydantic and rich out of `bmtas --help`
+# ruff: noqa: PLR0913, PLR0917 - click hands every option over by name
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from search.errors import RunCancelledError
+from service.failures import EXIT_REFUSED, EXIT_STOPPED, find_sentence
+from service.settings import load_settings, prepare_process
+from service.shell import Shell, load_pipeline
+
+if TYPE_CHECKING:
+    from search.export import Format
+    from search.spec import Objective
+    from service.commands_runs import Device
+
+_PATH = click.Path(path_type=Path)
+_dataset = click.option("--dataset", required=True, metavar="NAME", help="Dataset; `bmtas datasets` lists them.")
+_backbone = click.option("--backbone", required=True, metavar="NAME", help="Backbone; `bmtas backbones` lists them.")
+_tasks = click.option("--tasks", metavar="A,B", help="Tasks, separated by commas; all of the dataset without it.")
+_architecture = click.option("--architecture", required=True, type=_PATH, help="An architecture.json.")
+_seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
+_preset = click.option(
+    "--preset",
+    type=click.Choice(["smoke", "quick", "paper"]),
+    default="quick",
+    show_default=True,
+    help="How long to train: to see that it runs, for a result in minutes, or as in the paper.",
+)
+_device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+_out = click.option("--out", type=_PATH, help="Empty or new folder for the results; a fresh one in runs/ without it.")
+_resume = click.option("--resume", is_flag=True, help="Go on with the run that the folder holds.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="bmtas", prog_name="bmtas", message="%(prog)s %(version)s")
+def bmtas() -> None:
+    """Search for tree-shaped multi-task networks that keep a budget of multiply-adds."""
+
+
+@bmtas.command()
+@_json
+def datasets(as_json: bool) -> None:
+    """List the datasets and their tasks."""
+    from service.commands_lists import list_datasets
+
+    list_datasets(as_json=as_json)
+
+
+@bmtas.command()
+@_json
+def backbones(as_json: bool) -> None:
+    """List the backbones."""
+    from service.commands_lists import list_backbones
+
+    list_backbones(as_json=as_json)
+
+
+@bmtas.command(short_help="Count multiply-adds and parameters.")
+@_dataset
+@_backbone
+@click.option("--size", metavar="HxW", help="Input height and width in pixels; the dataset's own without it.")
+@_tasks
+@click.option("--architecture", type=_PATH, help="Also count the network of this architecture.json.")
+@_json
+@click.pass_obj
+def cost(
+    shell: Shell,
+    dataset: str,
+    backbone: str,
+    size: str | None,
+    tasks: str | None,
+    architecture: Path | None,
+    as_json: bool,
+) -> None:
+    """Count multiply-adds and parameters; no data is needed."""
+    from service.commands_cost import CostRequest, show_costs
+
+    request = CostRequest(dataset, backbone, size, split_names(tasks), architecture)
+    show_costs(request, shell, as_json=as_json)
+
+
+@bmtas.command(short_help="Search a network for every budget and train it.")
+@_dataset
+@_backbone
+@_tasks
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    required=True,
+    metavar="9.1G|550M|60%",
+    help="Most MAdds of the network, as a number or as a share of the single-task total; may be repeated.",
+)
+@_seed
+@_preset
+@click.option(
+    "--objective",
+    type=click.Choice(["exact", "paper", "sampled"]),
+    default="exact",
+    show_default=True,
+    help="How the expected cost is computed; 'sampled' is for many tasks.",
+)
+@click.option("--no-retrain", is_flag=True, help="Stop after the search: no training, no baselines, no metrics.")
+@_device
+@_out
+@_resume
+@_json
+@click.pass_obj
+def search(
+    shell: Shell,
+    dataset: str,
+    backbone: str,
+    tasks: str | None,
+    budgets: tuple[str, ...],
+    seed: int,
+    preset: str,
+    objective: Objective,
+    no_retrain: bool,
+    device: Device,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Search a network for every budget, train it and compare it with the baselines."""
+    from search.presets import build_spec
+    from search.spec import parse_budget
+    from service.commands_runs import RunRequest, run_search
+
+    spec = build_spec(
+        dataset=dataset,
+        tasks=split_names(tasks),
+        backbone=backbone,
+        budgets=tuple(dict.fromkeys(parse_budget(budget) for budget in budgets)),
+        seed=seed,
+        preset=preset,
+        objective=objective,
+        with_retrain=not no_retrain,
+    )
+    run_search(spec, RunRequest(out, device, resume, as_json), shell)
+
+
+@bmtas.command(short_help="Train the network of an architecture.json.")
+@_architecture
+@_dataset
+@_seed
+@_preset
+@_device
+@_out
+@_resume
+@_json
+@click.pass_obj
+def retrain(
+    shell: Shell,
+    architecture: Path,
+    dataset: str,
+    seed: int,
+    preset: str,
+    device: Device,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Train the network of an architecture.json and evaluate it."""
+    from service.commands_runs import RetrainRequest, RunRequest, run_retrain
+
+    request = RetrainRequest(architecture, dataset, preset, seed)
+    run_retrain(request, RunRequest(out, device, resume, as_json), shell)
+
+
+@bmtas.command(short_help="Measure trained networks.")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@_device
+@_json
+@click.pass_obj
+def evaluate(shell: Shell, folder: Path, device: Device, as_json: bool) -> None:
+    """Measure the trained networks in DIR: a study, one of its candidates, or a retrained network."""
+    from service.commands_networks import evaluate_folder
+
+    evaluate_folder(folder, device, shell, as_json=as_json)
+
+
+@bmtas.command(short_help="Write a trained network as JSON, ONNX or pt2.")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--format", "file_format", required=True, type=click.Choice(["json", "onnx", "pt2"]), help="File format.")
+@click.option("--out", "target", required=True, type=_PATH, metavar="FILE", help="File to write.")
+@click.option("--tasks", metavar="A,B", help="Only the branches that these tasks need; all without it.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.pass_obj
+def export(shell: Shell, folder: Path, file_format: Format, target: Path, tasks: str | None, force: bool) -> None:
+    """Write the trained network in DIR to FILE and check it against torch."""
+    from service.commands_networks import ExportRequest, export_folder
+
+    export_folder(ExportRequest(folder, file_format, target, split_names(tasks), force), shell)
+
+
+@bmtas.command(short_help="Search three budgets on real handwriting.")
+@_device
+@click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Folder for the results.")
+@click.pass_obj
+def demo(shell: Shell, out: Path, device: Device) -> None:
+    """Search three budgets on real handwriting, in minutes; goes on where it was stopped."""
+    from service.commands_runs import run_demo
+
+    run_demo(out, device, shell)
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of a comma-separated list, or None where none was given."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+
+
+def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for a request that must change, 130 for a stopped run.
+
+    Args:
+        arguments: The command line without the program's name; this process's own when None.
+        shell: The surroundings; the real ones when None.
+    """
+    prepare_process()
+    try:
+        chosen = shell or Shell(load_settings(), load_pipeline)
+        bmtas.main(None if arguments is None else list(arguments), "bmtas", standalone_mode=False, obj=chosen)
+        sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        return _refuse(_describe_usage(error))
+    except (click.Abort, KeyboardInterrupt):
+        return _refuse("Stopped at once; what was saved before stays, and --resume goes on from there.", EXIT_STOPPED)
+    except RunCancelledError as error:
+        return _refuse(str(error), EXIT_STOPPED)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        sentence = find_sentence(error)
+        if sentence is None:
+            raise
+        return _refuse(sentence)
+    return 0
+
+
+def _describe_usage(error: click.ClickException) -> str:
+    """Return click's complaint as a sentence that says where to read on."""
+    message = " ".join(error.format_message().split())
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{message} See '{context.command_path} --help'." if context is not None else message
+
+
+def _refuse(sentence: str, exit_code: int = EXIT_REFUSED) -> int:
+    """Write one sentence to stderr and return the exit code."""
+    with contextlib.suppress(OSError):
+        click.echo(f"bmtas: {sentence}", err=True)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

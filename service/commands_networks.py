@@ -1,0 +1,197 @@
+"""`bmtas evaluate` and `bmtas export`: trained networks taken from a folder that a run wrote.
+
+A folder is a candidate or a retrained network (architecture.json with weights.safetensors), or a whole study.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from search.architecture import Architecture
+from search.ports import MemoryStore, never_cancelled
+from search.results import Candidate, Results
+from service.artifacts import write_whole
+from service.commands_cost import load_architecture
+from service.commands_runs import Device, describe_metrics
+from service.errors import FolderContentError, TargetFileError
+from service.folders import SPEC_NAME
+from service.shell import Shell
+from service.tables import build_metrics_table, print_table
+from service.terminal import build_reporter, choose_style
+
+if TYPE_CHECKING:
+    from search.export import Format
+
+ARCHITECTURE_NAME = "architecture.json"
+WEIGHTS_NAME = "weights.safetensors"
+RESULTS_NAME = "results.json"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export from where to where.
+
+    Attributes:
+        folder: A candidate, a retrained network or a study.
+        file_format: "json", "onnx" or "pt2".
+        target: The file to write.
+        tasks: Tasks whose branches to keep; None for all.
+        force: Whether an existing file is replaced.
+    """
+
+    folder: Path
+    file_format: Format
+    target: Path
+    tasks: tuple[str, ...] | None
+    force: bool
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A trained network at rest: its name, its tree and its weights as safetensors."""
+
+    name: str
+    architecture: Architecture
+    weights: bytes
+
+
+def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool) -> None:
+    """Measure every trained network in a folder and print their metrics.
+
+    Raises:
+        FolderContentError: The folder holds no trained network.
+        SearchError: A file is corrupt, or the device is not there.
+    """
+    networks = load_networks(folder)
+    style = choose_style(as_json=as_json, is_terminal=sys.stderr.isatty(), plain=shell.settings.plain_progress)
+    engine = shell.load_engine()
+
+    from search.pipeline import Surroundings  # noqa: PLC0415 - imports torch; everything above answers without it
+
+    with build_reporter(style, sys.stderr) as reporter:
+        surroundings = Surroundings(
+            store=MemoryStore(),  # an evaluation leaves nothing behind
+            reporter=reporter,
+            cancelled=never_cancelled,
+            device=device,
+            cache_dir=shell.settings.cache_dir,
+            now=lambda: datetime.now(UTC),
+        )
+        rows = {
+            network.name: engine.evaluate_candidate(network.architecture, network.weights, surroundings)
+            for network in networks
+        }
+    if as_json:
+        click.echo(json.dumps({name: describe_metrics(metrics) for name, metrics in rows.items()}, indent=2))
+    else:
+        print_table(build_metrics_table(rows), sys.stdout)
+
+
+def export_folder(request: ExportRequest, shell: Shell) -> None:
+    """Write one trained network to a file and print its hash and its difference from torch.
+
+    Raises:
+        FolderContentError: The folder holds no trained network.
+        TargetFileError: The file exists already and may not be replaced.
+        SearchError: A file is corrupt, a task unknown, or the export differs from torch.
+    """
+    _check_target(request)
+    network = _choose_network(request.folder)
+    engine = shell.load_engine()
+
+    from search.export import export_network  # noqa: PLC0415 - imports torch; everything above answers without it
+
+    module = engine.load_network(network.architecture, network.weights)
+    exported = export_network(module, network.architecture, fmt=request.file_format, tasks=request.tasks)
+    _check_target(request)  # again: an export takes a while
+    write_whole(request.target, exported.content)
+    click.echo(
+        f"Wrote {request.target} ({len(exported.content)} bytes, tasks {', '.join(exported.tasks)}).\n"
+        f"Largest difference from torch: {exported.max_abs_difference:.3g} "
+        f"({exported.max_relative_difference:.3g} of the largest output)\n"
+        f"SHA-256: {exported.sha256}"
+    )
+
+
+def load_networks(folder: Path) -> tuple[StoredNetwork, ...]:
+    """Return the trained networks in a folder: one, or all candidates of a study.
+
+    Raises:
+        FolderContentError: There is none.
+        SearchError: A file is corrupt.
+    """
+    if (folder / ARCHITECTURE_NAME).is_file():
+        return (_load_network(folder),)
+    return tuple(_load_network(_candidate_folder(folder, candidate)) for candidate in _load_results(folder).candidates)
+
+
+def _choose_network(folder: Path) -> StoredNetwork:
+    """Return the network in a folder; of a study the candidate with the best delta_m, said on stderr."""
+    if (folder / ARCHITECTURE_NAME).is_file():
+        return _load_network(folder)
+    trained = [candidate for candidate in _load_results(folder).candidates if candidate.delta_m is not None]
+    if not trained:
+        raise FolderContentError(
+            f"An export needs a trained network, but the candidates in {folder} were searched with --no-retrain. "
+            f"Run the search without it, or `bmtas retrain` one of them."
+        )
+    best = max(trained, key=lambda candidate: candidate.delta_m or 0.0)
+    click.echo(
+        f"{folder} holds {len(trained)} candidates; taking {best.name}, whose delta_m of {best.delta_m:+.2f} % is the "
+        f"best. For another name its folder, such as {_candidate_folder(folder, trained[0])}.",
+        err=True,
+    )
+    return _load_network(_candidate_folder(folder, best))
+
+
+def _load_results(folder: Path) -> Results:
+    """Return the results of a study, or say what the folder is instead."""
+    if not folder.is_dir():
+        raise FolderContentError(f"A folder that a run wrote is needed, but there is none at {folder}. Check the path.")
+    path = folder / RESULTS_NAME
+    if path.is_file():
+        return Results.from_json_bytes(path.read_bytes(), str(path))
+    if (folder / SPEC_NAME).is_file():
+        raise FolderContentError(f"The run in {folder} is not finished. Go on with it by --resume first.")
+    raise FolderContentError(
+        f"A candidate ({ARCHITECTURE_NAME} and {WEIGHTS_NAME}) or a study ({RESULTS_NAME}) is needed, but {folder} "
+        f"holds neither. Name the --out folder of a run, or one of its candidates."
+    )
+
+
+def _candidate_folder(folder: Path, candidate: Candidate) -> Path:
+    """Return the folder of a candidate of a study; a path that leads out of the study is refused."""
+    path = folder / candidate.architecture
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise FolderContentError(
+            f"A study holds its own candidates, but {folder / RESULTS_NAME} points to {candidate.architecture}. "
+            f"Run the search again."
+        )
+    return path.parent
+
+
+def _load_network(folder: Path) -> StoredNetwork:
+    """Return the trained network in a candidate's folder."""
+    architecture = load_architecture(folder / ARCHITECTURE_NAME)
+    weights = folder / WEIGHTS_NAME
+    if not weights.is_file():
+        raise FolderContentError(
+            f"A trained network is needed, but {folder} holds no {WEIGHTS_NAME}. Train it with "
+            f"`bmtas retrain --architecture {folder / ARCHITECTURE_NAME}` first."
+        )
+    return StoredNetwork(folder.resolve().name, architecture, weights.read_bytes())
+
+
+def _check_target(request: ExportRequest) -> None:
+    """Refuse a folder, and a file that exists unless it may be replaced."""
+    if request.target.is_dir():
+        raise TargetFileError(f"--out names the file to write, but {request.target} is a folder. Name a file in it.")
+    if request.target.exists() and not request.force:
+        raise TargetFileError(f"{request.target} exists already. Add --force to replace it, or name another file.")

@@ -1,0 +1,72 @@
+"""What every command gets from the outside: the settings, the engine that does the work, and the process's streams.
+
+`Engine` says what the commands ask of `search.pipeline`; the module itself is one. Loading it imports torch, so that
+happens only in the command that needs it and after the request was checked. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from search.pipeline import Surroundings
+
+    from search.architecture import Architecture
+    from search.lut import CostTable
+    from search.results import MetricValue, Results
+    from search.spec import JobSpec
+
+
+class Engine(Protocol):
+    """Does the work of the commands."""
+
+    def run_job(self, spec: JobSpec, surroundings: Surroundings, /) -> Results:
+        """Return the results of a job, going on with whatever the store already holds of it."""
+        ...
+
+    def retrain_architecture(
+        self, architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings, /
+    ) -> Mapping[str, MetricValue]:
+        """Return the metrics of an architecture after training it, going on with whatever the store holds of it."""
+        ...
+
+    def evaluate_candidate(
+        self, architecture: Architecture, weights: bytes, surroundings: Surroundings, /
+    ) -> Mapping[str, MetricValue]:
+        """Return the metrics of a trained network."""
+        ...
+
+    def load_network(self, architecture: Architecture, weights: bytes, /) -> Any:
+        """Return a trained network, a torch module in eval mode on the CPU; the shell only hands it on."""
+        ...
+
+    def measure_job_costs(
+        self, dataset: str, tasks: Sequence[str] | None, backbone: str, size: tuple[int, int], cache_dir: Path, /
+    ) -> CostTable:
+        """Return what the parts of a network cost."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The surroundings of one command.
+
+    Attributes:
+        settings: What the environment says.
+        load_engine: Imports the method, torch with it.
+    """
+
+    settings: Settings
+    load_engine: Callable[[], Engine]
+
+
+def load_pipeline() -> Engine:
+    """Return the method itself as an engine."""
+    from search import pipeline  # noqa: PLC0415 - imports torch, which only some commands need
+
+    return pipeline
