@@ -145,6 +145,7 @@ def resolve_tasks(info: DatasetInfo, names: Sequence[str] | None) -> tuple[TaskI
     if len(chosen) < 2:
         known = ", ".join(task.name for task in info.tasks)
         raise TaskSetError(
-            f"A branching needs at least two tasks, got {', '.join(chosen) or 'none'}. Add a task; '{info.name}' has: {known}."
+            f"A branching needs at least two tasks, got {', '.join(chosen) or 'none'}. "
+            f"Add a task; '{info.name}' has: {known}."
         )
     return tuple(task for task in info.tasks if task.name in chosen)

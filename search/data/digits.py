@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from search.data.splits import make_generator
+from search.data.transforms import scale_size
 
 CANVAS = 24
 GROUP_OF_DIGIT = (0, 1, 1, 0, 1, 0, 0, 1, 1, 0)

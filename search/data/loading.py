@@ -16,6 +16,7 @@ from torch import Tensor
 
 from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.digits import DigitsDataset
+from search.data.scene_files import ScenesDataset, SceneSplit, load_arrays
 from search.errors import InputSizeError, SettingError, UnknownNameError
 from search.spec import DataSpec
 
@@ -48,8 +49,9 @@ class LoadedData:
     Attributes:
         train: Training samples, augmented when a generator is given and the job wants it.
         val: Validation samples, never augmented.
-        fingerprint: SHA-256 in hexadecimal over images and labels of both splits before any resizing, so that the
-            search at a lower resolution and the training at the full one name the same data.
+        fingerprint: SHA-256 in hexadecimal over images and labels of both splits before any resizing, or over what
+            determines them, so that the search at a lower resolution and the training at the full one name the same
+            data.
     """
 
     train: TaskDataset
@@ -152,4 +154,29 @@ def _load_digits(request: _Request) -> LoadedData:
     return LoadedData(train, val, _combine(train.digest, val.digest))
 
 
-_LOADERS: dict[str, Callable[[_Request], LoadedData]] = {"digits": _load_digits}
+def _load_scenes(request: _Request) -> LoadedData:
+    """Return `scenes`."""
+    total = request.num_train + request.num_val
+    datasets, digests = [], []
+    for split, num_samples, num_before in (
+        ("train", request.num_train, 0),
+        ("val", request.num_val, request.num_train),
+    ):
+        wanted = SceneSplit(split, request.size, num_samples)
+        rendered = None if request.progress is None else _count_on(request.progress, num_before, total)
+        arrays = load_arrays(wanted, request.tasks, request.cache_dir, rendered)
+        augmented = request.augment and split == "train"
+        datasets.append(
+            ScenesDataset(arrays, request.tasks, resolution_scale=request.resolution_scale, augmented=augmented)
+        )
+        # The key determines the arrays, and unlike their bytes it does not depend on how a processor rounds.
+        digests.append("/".join([wanted.key, *(task.name for task in request.tasks)]))
+    return LoadedData(datasets[0], datasets[1], _combine(digests[0], digests[1]))
+
+
+def _count_on(progress: Progress, num_before: int, total: int) -> Callable[[int], None]:
+    """Return a report of one split's samples as part of both splits'."""
+    return lambda done: progress(num_before + done, total)
+
+
+_LOADERS: dict[str, Callable[[_Request], LoadedData]] = {"digits": _load_digits, "scenes": _load_scenes}
