@@ -51,6 +51,7 @@ class StudyCosts(_Frozen):
         single_madds: T separate networks with stems of their own.
         shared_params: Parameters of the cheapest tree; None where they were not counted.
         single_params: Parameters of T separate networks; None where they were not counted.
+        layer_params: Parameters of one copy of each of the L layers; empty where they were not counted.
     """
 
     stem_madds: Count
@@ -62,6 +63,7 @@ class StudyCosts(_Frozen):
     single_madds: Count
     shared_params: Count | None = None
     single_params: Count | None = None
+    layer_params: tuple[Count, ...] = ()
 
 
 class Study(_Frozen):
@@ -88,6 +90,41 @@ class MetricValue(_Frozen):
     metric: Name
     value: float
     higher_is_better: bool
+
+
+class Evaluation(_Frozen):
+    """`evaluation.json`: what a trained network reached on the validation samples, and how it got there.
+
+    Attributes:
+        preset: The recipe it was trained by.
+        madds: Multiply-adds of one image.
+        params: Parameters.
+        metrics: Per task.
+        history: One row per epoch.
+    """
+
+    preset: str
+    madds: Count
+    params: Count
+    metrics: dict[str, MetricValue]
+    history: tuple[HistoryRow, ...]
+
+    def to_json_bytes(self) -> bytes:
+        """Return the document as UTF-8 JSON, newline at the end."""
+        return f"{json.dumps(self.model_dump(mode='json'), indent=2, allow_nan=False)}\n".encode()
+
+    @classmethod
+    def from_json_bytes(cls, content: bytes, source_name: str = "evaluation.json") -> Evaluation:
+        """Return the evaluation that `to_json_bytes` wrote.
+
+        Raises:
+            StateFileError: Not such a document.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            reason = describe_validation(error).rstrip(".")
+        raise StateFileError(f"The state file {source_name} is corrupt: {reason}. Delete it to run this stage again.")
 
 
 class SingleBaseline(_Frozen):
@@ -198,18 +235,27 @@ class Results(_Frozen):
         raise StateFileError(f"{source_name} is not a usable results file: {reason}. Run the search again.")
 
 
-def thin_history(history: Mapping[str, Sequence[Mapping[str, float]]], max_rows: int = 150) -> History:
-    """Return a history of at most `max_rows` rows per stage, first and last kept, without figures that are not finite.
+def thin_history(history: Mapping[str, Sequence[Mapping[str, object]]], max_rows: int = 150) -> History:
+    """Return a history of at most `max_rows` rows per stage, first and last kept, plain finite figures only.
 
     Args:
-        history: Per stage, rows of {"step": n, figure: value} in the order of their steps.
+        history: Per stage, rows of {figure: value} in order. What is no number, or not finite, is left out. A row
+            without "step" gets its "epoch" as its step, or else its place in the list, from 1.
         max_rows: Rows to keep of each stage, at least 2.
     """
     thinned: History = {}
     for stage, rows in history.items():
         kept = min(len(rows), max_rows)
         picks = [round(index * (len(rows) - 1) / max(kept - 1, 1)) for index in range(kept)]
-        thinned[stage] = tuple(
-            {name: float(value) for name, value in rows[pick].items() if math.isfinite(value)} for pick in picks
-        )
+        thinned[stage] = tuple({"step": float(pick + 1), **_figures(rows[pick])} for pick in picks)
     return thinned
+
+
+def _figures(row: Mapping[str, object]) -> HistoryRow:
+    """Return the finite numbers of a row, its epoch as its step where it has no step of its own."""
+    figures = {
+        "step" if name == "epoch" and "step" not in row else name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return {name: value for name, value in figures.items() if math.isfinite(value)}

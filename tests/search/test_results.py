@@ -161,3 +161,9 @@ def test_a_thinned_history_has_finite_figures_only() -> None:
     """What JSON cannot hold is left out rather than failing the run at its end."""
     thinned = thin_history({"s": [{"step": 0, "loss": math.nan, "madds": math.inf, "temperature": 5.0}]})
     assert thinned == {"s": ({"step": 0.0, "temperature": 5.0},)}
+
+
+def test_a_thinned_history_counts_in_epochs_and_keeps_plain_numbers() -> None:
+    """What the stages note per epoch becomes rows with a step; flags and lists stay out."""
+    rows: list[dict[str, object]] = [{"epoch": 7, "warming_up": True, "probabilities": [[0.5]], "loss": 1}, {"loss": 2}]
+    assert thin_history({"s": rows}) == {"s": ({"step": 7.0, "loss": 1.0}, {"step": 2.0, "loss": 2.0})}
