@@ -56,3 +56,16 @@ def get_backbone_info(name: str) -> BackboneInfo:
     if name not in BACKBONES:
         raise UnknownBackboneError(f"Unknown backbone '{name}'. Choose one of: {', '.join(BACKBONES)}.")
     return BACKBONES[name]
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What a task asks of its head.
+
+    Attributes:
+        dense: One prediction per pixel (DeepLabv3+ decoder) or one per image (pooled linear).
+        channels: Output channels.
+    """
+
+    dense: bool
+    channels: int

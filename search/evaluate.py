@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,36 +16,11 @@ from torch import nn
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
 from search.errors import SearchError, TaskSetError
+from search.results import MetricValue
 from search.tasks import KINDS, build_metric
 
 SMALLEST_BASELINE = {"mErr": 0.1, "RMSE": 0.001}
 """Smallest baseline that delta_m divides by, degrees and metres; 1 percentage point for all other metrics."""
-
-
-@dataclass(frozen=True)
-class MetricValue:
-    """One metric of one task.
-
-    Attributes:
-        metric: Its name, e.g. "mIoU".
-        value: Percent, degrees or metres; finite.
-        higher_is_better: Its direction.
-    """
-
-    metric: str
-    value: float
-    higher_is_better: bool
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
-            raise SearchError(
-                f"A metric must be a finite number, got {self.metric} = {self.value}. "
-                "The training diverged: lower the learning rate."
-            )
-
-    def to_json(self) -> dict[str, str | float | bool]:
-        """Return the metric as a JSON object."""
-        return {"metric": self.metric, "value": self.value, "higher_is_better": self.higher_is_better}
 
 
 def evaluate(
@@ -85,12 +59,17 @@ def evaluate(
                 metric.update(outputs[name], batch[name].to(device))
             if on_batch is not None:
                 on_batch(done, len(starts))
-    return {
-        task.name: MetricValue(
-            KINDS[task.kind].metric, task_metrics[task.name].compute(), KINDS[task.kind].higher_is_better
+    return {task.name: _measured(task, task_metrics[task.name].compute()) for task in tasks}
+
+
+def _measured(task: TaskInfo, value: float) -> MetricValue:
+    kind = KINDS[task.kind]
+    if not math.isfinite(value):
+        raise SearchError(
+            f"A metric must be a finite number, got {kind.metric} = {value} for task '{task.name}'. "
+            "The training diverged: lower the learning rate."
         )
-        for task in tasks
-    }
+    return MetricValue(metric=kind.metric, value=value, higher_is_better=kind.higher_is_better)
 
 
 def compute_delta_m(metrics: Mapping[str, MetricValue], baselines: Mapping[str, MetricValue]) -> float:

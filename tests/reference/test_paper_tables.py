@@ -5,7 +5,8 @@ Source: Bruggemann et al., BMVC 2020 (arXiv 2008.10292), comparison tables and a
 
 import pytest
 
-from search.evaluate import MetricValue, compute_delta_m
+from search.evaluate import compute_delta_m
+from search.results import MetricValue
 
 PASCAL_MOBILENET = {
     # model: SemSeg mIoU, PartSeg mIoU, Sal mIoU, Norm mErr, Edge odsF, delta_m
@@ -54,7 +55,7 @@ def as_metrics(names: tuple[tuple[str, str], ...], row: tuple[float, ...]) -> di
     """Return a table row without its last column as metrics."""
     lower_is_better = ("mErr", "RMSE")
     return {
-        task: MetricValue(metric, value, higher_is_better=metric not in lower_is_better)
+        task: MetricValue(metric=metric, value=value, higher_is_better=metric not in lower_is_better)
         for (task, metric), value in zip(names, row[:-1], strict=True)
     }
 

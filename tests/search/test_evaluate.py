@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from search.data.catalogue import TaskInfo
 from search.errors import DatasetError, SearchError, TaskSetError
-from search.evaluate import MetricValue, compute_delta_m, evaluate
+from search.evaluate import compute_delta_m, evaluate
+from search.results import MetricValue
 
 TASKS = (TaskInfo("digit", "classification", 3), TaskInfo("depth", "depth", 1))
 
@@ -51,8 +52,8 @@ def test_the_metrics_do_not_depend_on_the_batch_size(batch_size: int, device: to
     """Every sample counts once, the last short batch included."""
     values = evaluate(Reader().to(device), SevenSamples(), TASKS, batch_size=batch_size, device=device)
     assert list(values) == ["digit", "depth"]
-    assert values["digit"] == MetricValue("accuracy", 100.0, higher_is_better=True)
-    assert values["depth"] == MetricValue("RMSE", 0.5, higher_is_better=False)
+    assert values["digit"] == MetricValue(metric="accuracy", value=100.0, higher_is_better=True)
+    assert values["depth"] == MetricValue(metric="RMSE", value=0.5, higher_is_better=False)
 
 
 def test_the_network_is_left_as_it_was() -> None:
@@ -81,33 +82,33 @@ def test_a_task_without_labels_is_refused() -> None:
 def test_a_metric_is_finite(value: float) -> None:
     """A diverged network is said to be one, before its number reaches a table."""
     with pytest.raises(SearchError, match="diverged"):
-        MetricValue("RMSE", value, higher_is_better=False)
+        MetricValue(metric="RMSE", value=value, higher_is_better=False)
 
 
 def test_a_metric_as_json() -> None:
     """The JSON object has the three fields of the results file."""
-    value = MetricValue("mErr", 14.5, higher_is_better=False)
+    value = MetricValue(metric="mErr", value=14.5, higher_is_better=False)
     assert value.to_json() == {"metric": "mErr", "value": 14.5, "higher_is_better": False}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 0.0), (5.0, 500.0)])
 def test_a_baseline_of_zero_counts_as_one_point(value: float, expected: float) -> None:
     """Over a baseline that learned nothing the gain is finite and grows with the metric."""
-    baseline = {"edge": MetricValue("odsF", 0.0, higher_is_better=True)}
-    assert compute_delta_m({"edge": MetricValue("odsF", value, higher_is_better=True)}, baseline) == expected
+    baseline = {"edge": MetricValue(metric="odsF", value=0.0, higher_is_better=True)}
+    assert compute_delta_m({"edge": MetricValue(metric="odsF", value=value, higher_is_better=True)}, baseline) == expected
 
 
 def test_a_perfect_error_baseline_stays_finite() -> None:
     """Over a baseline without error the loss is finite and negative."""
-    baseline = {"depth": MetricValue("RMSE", 0.0, higher_is_better=False)}
-    measured = {"depth": MetricValue("RMSE", 0.001, higher_is_better=False)}
+    baseline = {"depth": MetricValue(metric="RMSE", value=0.0, higher_is_better=False)}
+    measured = {"depth": MetricValue(metric="RMSE", value=0.001, higher_is_better=False)}
     assert compute_delta_m(measured, baseline) == pytest.approx(-100)
 
 
 def test_delta_m_compares_the_same_tasks() -> None:
     """A missing task, another metric or no task at all is refused."""
-    digit = {"digit": MetricValue("accuracy", 90.0, higher_is_better=True)}
-    depth = {"depth": MetricValue("RMSE", 0.5, higher_is_better=False)}
+    digit = {"digit": MetricValue(metric="accuracy", value=90.0, higher_is_better=True)}
+    depth = {"depth": MetricValue(metric="RMSE", value=0.5, higher_is_better=False)}
     for metrics, baselines in ((digit, depth), (digit, {**digit, **depth}), ({}, {})):
         with pytest.raises(TaskSetError, match="same tasks"):
             compute_delta_m(metrics, baselines)
