@@ -243,35 +243,40 @@ def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> 
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except click.ClickException as error:
-        return _refuse(_describe_usage(error))
-    except (click.Abort, KeyboardInterrupt):
-        return _refuse("Stopped at once; what was saved before stays, and --resume goes on from there.", EXIT_STOPPED)
-    except RunCancelledError as error:
-        return _refuse(str(error), EXIT_STOPPED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_REFUSED
     except BrokenPipeError:
         # The reader of our output, such as `head`, has seen enough; Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        sentence = find_sentence(error)
+    except (Exception, KeyboardInterrupt) as error:
+        sentence, exit_code = _explain(error)
         if sentence is None:
             raise
-        return _refuse(sentence)
+        with contextlib.suppress(OSError):
+            click.echo(f"bmtas: {sentence}", err=True)
+        return exit_code
     return 0
 
 
-def _describe_usage(error: click.ClickException) -> str:
-    """Return click's complaint as a sentence that says where to read on."""
-    message = " ".join(error.format_message().split())
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{message} See '{context.command_path} --help'." if context is not None else message
+def _explain(error: BaseException) -> tuple[str | None, int]:
+    """Return the sentence and the exit code for what ended a command; no sentence for a fault of ours."""
+    match error:
+        case click.UsageError(ctx=click.Context() as context):
+            return f"{_one_line(error.format_message())} See '{context.command_path} --help'.", EXIT_REFUSED
+        case click.ClickException():
+            return _one_line(error.format_message()), EXIT_REFUSED
+        case click.Abort() | KeyboardInterrupt():
+            return "Stopped at once; what was saved before stays, and --resume goes on from there.", EXIT_STOPPED
+        case RunCancelledError():
+            return str(error), EXIT_STOPPED
+        case _:
+            return find_sentence(error), EXIT_REFUSED
 
 
-def _refuse(sentence: str, exit_code: int = EXIT_REFUSED) -> int:
-    """Write one sentence to stderr and return the exit code."""
-    with contextlib.suppress(OSError):
-        click.echo(f"bmtas: {sentence}", err=True)
-    return exit_code
+def _one_line(text: str) -> str:
+    """Return a text with all white space as single spaces."""
+    return " ".join(text.split())
 
 
 if __name__ == "__main__":

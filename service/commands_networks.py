@@ -6,6 +6,7 @@ A folder is a candidate or a retrained network (architecture.json with weights.s
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import click
 
 from search.architecture import Architecture
 from search.ports import MemoryStore, never_cancelled
-from search.results import Candidate, Results
+from search.results import Candidate, Evaluation, Results
 from service.artifacts import write_whole
 from service.commands_cost import load_architecture
 from service.commands_runs import Device, describe_metrics
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE_NAME = "architecture.json"
 WEIGHTS_NAME = "weights.safetensors"
+EVALUATION_NAME = "evaluation.json"
 RESULTS_NAME = "results.json"
 
 
@@ -55,11 +57,38 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A trained network at rest: its name, its tree and its weights as safetensors."""
+    """A network at rest.
 
-    name: str
+    Attributes:
+        folder: Where it lies; its last part is the network's name.
+        architecture: Its tree.
+    """
+
+    folder: Path
     architecture: Architecture
-    weights: bytes
+
+    @property
+    def has_weights(self) -> bool:
+        """Return whether it was trained."""
+        return (self.folder / WEIGHTS_NAME).is_file()
+
+    def load_weights(self) -> bytes:
+        """Return its weights as safetensors.
+
+        Raises:
+            FolderContentError: It was not trained.
+        """
+        if not self.has_weights:
+            raise FolderContentError(
+                f"A trained network is needed, but {self.folder} holds no {WEIGHTS_NAME}. Train it with "
+                f"`bmtas retrain --architecture {self.folder / ARCHITECTURE_NAME}` first."
+            )
+        return (self.folder / WEIGHTS_NAME).read_bytes()
+
+    def load_preset(self) -> str:
+        """Return the preset it was trained with, which says on how many samples it is measured."""
+        path = self.folder / EVALUATION_NAME
+        return Evaluation.from_json_bytes(path.read_bytes(), str(path)).preset if path.is_file() else "quick"
 
 
 def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool) -> None:
@@ -69,7 +98,7 @@ def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool
         FolderContentError: The folder holds no trained network.
         SearchError: A file is corrupt, or the device is not there.
     """
-    networks = load_networks(folder)
+    networks = [(network, network.load_weights(), network.load_preset()) for network in load_networks(folder)]
     style = choose_style(as_json=as_json, is_terminal=sys.stderr.isatty(), plain=shell.settings.plain_progress)
     engine = shell.load_engine()
 
@@ -85,8 +114,10 @@ def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool
             now=lambda: datetime.now(UTC),
         )
         rows = {
-            network.name: engine.evaluate_candidate(network.architecture, network.weights, surroundings)
-            for network in networks
+            network.folder.resolve().name: engine.evaluate_candidate(
+                network.architecture, weights, preset, surroundings
+            )
+            for network, weights, preset in networks
         }
     if as_json:
         click.echo(json.dumps({name: describe_metrics(metrics) for name, metrics in rows.items()}, indent=2))
@@ -104,11 +135,17 @@ def export_folder(request: ExportRequest, shell: Shell) -> None:
     """
     _check_target(request)
     network = _choose_network(request.folder)
+    needs_weights = request.file_format != "json" or network.has_weights
+    weights = network.load_weights() if needs_weights else None
     engine = shell.load_engine()
 
     from search.export import export_network  # noqa: PLC0415 - imports torch; everything above answers without it
 
-    module = engine.load_network(network.architecture, network.weights)
+    module = (
+        engine.build_network(network.architecture).eval()  # the tree alone is written, so any weights will do
+        if weights is None
+        else engine.load_network(network.architecture, weights)
+    )
     exported = export_network(module, network.architecture, fmt=request.file_format, tasks=request.tasks)
     _check_target(request)  # again: an export takes a while
     write_whole(request.target, exported.content)
@@ -121,7 +158,7 @@ def export_folder(request: ExportRequest, shell: Shell) -> None:
 
 
 def load_networks(folder: Path) -> tuple[StoredNetwork, ...]:
-    """Return the trained networks in a folder: one, or all candidates of a study.
+    """Return the networks in a folder: one, or all candidates of a study.
 
     Raises:
         FolderContentError: There is none.
@@ -136,16 +173,14 @@ def _choose_network(folder: Path) -> StoredNetwork:
     """Return the network in a folder; of a study the candidate with the best delta_m, said on stderr."""
     if (folder / ARCHITECTURE_NAME).is_file():
         return _load_network(folder)
-    trained = [candidate for candidate in _load_results(folder).candidates if candidate.delta_m is not None]
-    if not trained:
-        raise FolderContentError(
-            f"An export needs a trained network, but the candidates in {folder} were searched with --no-retrain. "
-            f"Run the search without it, or `bmtas retrain` one of them."
-        )
-    best = max(trained, key=lambda candidate: candidate.delta_m or 0.0)
+    candidates = _load_results(folder).candidates
+    if not candidates:
+        raise FolderContentError(f"An export needs a candidate, but {folder} holds none. Run the search again.")
+    best = max(candidates, key=lambda found: -math.inf if found.delta_m is None else found.delta_m)
+    reason = "untrained as all" if best.delta_m is None else f"the best with a delta_m of {best.delta_m:+.2f} %"
     click.echo(
-        f"{folder} holds {len(trained)} candidates; taking {best.name}, whose delta_m of {best.delta_m:+.2f} % is the "
-        f"best. For another name its folder, such as {_candidate_folder(folder, trained[0])}.",
+        f"{folder} holds {len(candidates)} candidates; taking {best.name}, {reason}. "
+        f"For another name its folder, such as {_candidate_folder(folder, candidates[0])}.",
         err=True,
     )
     return _load_network(_candidate_folder(folder, best))
@@ -178,15 +213,8 @@ def _candidate_folder(folder: Path, candidate: Candidate) -> Path:
 
 
 def _load_network(folder: Path) -> StoredNetwork:
-    """Return the trained network in a candidate's folder."""
-    architecture = load_architecture(folder / ARCHITECTURE_NAME)
-    weights = folder / WEIGHTS_NAME
-    if not weights.is_file():
-        raise FolderContentError(
-            f"A trained network is needed, but {folder} holds no {WEIGHTS_NAME}. Train it with "
-            f"`bmtas retrain --architecture {folder / ARCHITECTURE_NAME}` first."
-        )
-    return StoredNetwork(folder.resolve().name, architecture, weights.read_bytes())
+    """Return the network in a candidate's folder."""
+    return StoredNetwork(folder, load_architecture(folder / ARCHITECTURE_NAME))
 
 
 def _check_target(request: ExportRequest) -> None:

@@ -19,7 +19,6 @@ import click
 from search.architecture import check_fits_dataset
 from search.data.catalogue import get_dataset_info
 from search.errors import RunCancelledError
-from search.feasibility import check_budgets
 from search.ports import Message
 from search.presets import build_spec
 from search.results import MetricValue, Results
@@ -140,19 +139,7 @@ def _choose_folder(base: Path, job: Job, request: RunRequest) -> Path:
 def _run_study(spec: JobSpec, folder: Path, request: RunRequest, shell: Shell) -> Results:
     """Return the results of a job after it ran in its folder; the report stands beside them."""
     with _surroundings(folder, spec.model_dump(mode="json"), request, shell) as surroundings:
-        engine = shell.load_engine()
-        height_width = spec.data.input_size
-        costs = engine.measure_job_costs(
-            spec.dataset, spec.tasks, spec.backbone, height_width, shell.settings.cache_dir
-        )
-        for note in check_budgets(
-            spec.budgets,
-            shared_madds=costs.shared_madds,
-            split_madds=costs.split_madds,
-            single_madds=costs.single_madds,
-        ):
-            surroundings.reporter.emit(Message(note))
-        results = engine.run_job(spec, surroundings)
+        results = shell.load_engine().run_job(spec, surroundings)
         _write_report(results, surroundings)
     return results
 

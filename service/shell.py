@@ -6,18 +6,15 @@ happens only in the command that needs it and after the request was checked. No 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from search.pipeline import Surroundings
-
     from search.architecture import Architecture
-    from search.lut import CostTable
+    from search.pipeline import Surroundings
     from search.results import MetricValue, Results
     from search.spec import JobSpec
 
@@ -36,19 +33,17 @@ class Engine(Protocol):
         ...
 
     def evaluate_candidate(
-        self, architecture: Architecture, weights: bytes, surroundings: Surroundings, /
+        self, architecture: Architecture, weights: bytes, preset: str, surroundings: Surroundings, /
     ) -> Mapping[str, MetricValue]:
-        """Return the metrics of a trained network."""
+        """Return the metrics of a trained network, on the validation samples of a preset."""
         ...
 
     def load_network(self, architecture: Architecture, weights: bytes, /) -> Any:
         """Return a trained network, a torch module in eval mode on the CPU; the shell only hands it on."""
         ...
 
-    def measure_job_costs(
-        self, dataset: str, tasks: Sequence[str] | None, backbone: str, size: tuple[int, int], cache_dir: Path, /
-    ) -> CostTable:
-        """Return what the parts of a network cost."""
+    def build_network(self, architecture: Architecture, /) -> Any:
+        """Return an untrained network, a torch module."""
         ...
 
 

@@ -110,7 +110,7 @@ def build_metrics_table(rows: Mapping[str, Mapping[str, MetricValue]]) -> Table:
     for network, metrics in rows.items():
         for task, measured in metrics.items():
             better = "higher" if measured.higher_is_better else "lower"
-            table.add_row(network, task, measured.metric, f"{measured.value:.4f}", better)
+            table.add_row(network, task, measured.metric, format_metric(measured.value), better)
     return table
 
 
@@ -120,6 +120,11 @@ def format_count(count: int) -> str:
         if count >= size:
             return f"{count / size:.4g} {unit}"
     return str(count)
+
+
+def format_metric(value: float) -> str:
+    """Return a metric for people: two decimals for percentages and degrees, four for small figures."""
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
 def _table(title: str, *columns: str, counts_from: int | None = None) -> Table:
@@ -143,4 +148,4 @@ def _gain(delta_m: float | None) -> str:
 
 def _metric_cells(tasks: Sequence[str], metrics: Mapping[str, MetricValue] | None) -> list[str]:
     """Return a cell per task, empty where nothing was measured."""
-    return ["" if metrics is None else f"{metrics[task].value:.4f}" for task in tasks]
+    return ["" if metrics is None else format_metric(metrics[task].value) for task in tasks]
