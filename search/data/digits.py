@@ -106,10 +106,8 @@ class DigitsDataset:
         # Of the images before they are resized: the same data have the same digest at any resolution of the search.
         self.digest = _digest(self._image_N1HW, self._labels)
         if resolution_scale != 1:
-            side = max(1, round(CANVAS * resolution_scale))
-            self._image_N1HW = nn.functional.interpolate(
-                self._image_N1HW, (side, side), mode="bilinear", align_corners=False
-            )
+            size = scale_size((CANVAS, CANVAS), resolution_scale)
+            self._image_N1HW = nn.functional.interpolate(self._image_N1HW, size, mode="bilinear")
 
     def __len__(self) -> int:
         return len(self._image_N1HW)

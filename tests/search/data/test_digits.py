@@ -16,6 +16,12 @@ def test_no_digit_image_stands_in_both_splits() -> None:
     assert set(draw_pairs("val", 300).flatten().tolist()) <= set(val.tolist())
 
 
+def test_the_pairs_are_the_same_everywhere() -> None:
+    """Written down once, since accuracies are only comparable on the same images."""
+    assert draw_pairs("train", 3).tolist() == [[188, 321], [257, 312], [1257, 453]]
+    assert draw_pairs("val", 2).tolist() == [[818, 541], [1737, 764]]
+
+
 def test_fewer_samples_are_the_first_ones() -> None:
     """The first N images do not depend on how many are used."""
     assert torch.equal(draw_pairs("train", 5), draw_pairs("train", 50)[:5])

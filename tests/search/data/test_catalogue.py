@@ -1,0 +1,50 @@
+import pytest
+
+from search.data.catalogue import DATASETS, SCENES_OBJECTS, SCENES_PARTS, get_dataset_info, resolve_tasks
+from search.errors import TaskSetError, UnknownNameError
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_what_the_catalogue_says_of_a_dataset_fits_together(name: str) -> None:
+    """Keys, names, sizes and channels agree."""
+    info = get_dataset_info(name)
+    assert info.name == name
+    assert len({task.name for task in info.tasks}) == len(info.tasks)
+    assert all(info.sizes[0] <= side <= info.sizes[1] for side in info.default_size)
+    for task in info.tasks:
+        assert len(task.class_names) in (0, task.channels)
+        assert (task.positive_weight is not None) == (task.kind == "edge")
+
+
+def test_scenes_name_each_class_once() -> None:
+    """Objects and parts have distinct names."""
+    assert len(set(SCENES_OBJECTS)) == 5
+    assert len(set(SCENES_PARTS)) == 7
+
+
+def test_an_unknown_dataset_is_refused_with_those_there_are() -> None:
+    """The message lists the datasets."""
+    with pytest.raises(UnknownNameError, match=r"'cifar'.*digits, scenes"):
+        get_dataset_info("cifar")
+
+
+def test_the_order_in_which_tasks_are_named_does_not_matter() -> None:
+    """Tasks come in the dataset's order; without names all of them come."""
+    info = get_dataset_info("digits")
+    assert [task.name for task in resolve_tasks(info, ["left_group", "left"])] == ["left", "left_group"]
+    assert resolve_tasks(info, None) == info.tasks
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "said"),
+    [
+        (["left"], TaskSetError, "at least two tasks, got left"),
+        ([], TaskSetError, "got none"),
+        (["left", "left", "right"], TaskSetError, "got left more than once"),
+        (["left", "middle"], UnknownNameError, "no task 'middle'"),
+    ],
+)
+def test_tasks_that_make_no_job_are_refused(names: list[str], error: type[Exception], said: str) -> None:
+    """The message says what was seen."""
+    with pytest.raises(error, match=said):
+        resolve_tasks(get_dataset_info("digits"), names)
