@@ -1,0 +1,190 @@
+"""Learning curves as small multiples: one panel per figure, one line per stage, the same colour in every panel.
+
+Panels are separate drawings, so that a page can set them side by side or one below the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.pages.drawing import (
+    choose_ticks,
+    colour,
+    escape,
+    format_count,
+    format_tick,
+    frame,
+    pad_span,
+    task_colour,
+    text,
+)
+
+Rows = Sequence[Mapping[str, float]]
+_WIDTH, _HEIGHT = 300.0, 190.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 30.0, 30.0
+_SEARCH_FIGURES = (
+    ("expected_madds", "target_madds", "expected MAdds (dashed: target)"),
+    ("temperature", None, "temperature"),
+    ("resource_weight", None, "resource weight"),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a panel.
+
+    Attributes:
+        label: The stage it belongs to.
+        paint: Position of its colour.
+        points: (step, value), steps rising.
+        dashed: For what was aimed at rather than what came.
+    """
+
+    label: str
+    paint: int
+    points: tuple[tuple[float, float], ...]
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure over the steps of several stages."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def curves_svg(history: Mapping[str, Rows], *, standalone: bool = False) -> tuple[str, ...]:
+    """Return one drawing per figure of a history: first what the searches did, then the losses of training.
+
+    Args:
+        history: Per stage, rows of {"step": n, figure: value}.
+        standalone: For files of their own rather than for a page.
+    """
+    panels = (*search_panels(history), *training_panels(history))
+    return tuple(panel_svg(panel, standalone=standalone) for panel in panels)
+
+
+def is_search(rows: Rows) -> bool:
+    """Return whether the rows are those of a search rather than of the training of one network."""
+    return any("expected_madds" in row for row in rows)
+
+
+def search_panels(history: Mapping[str, Rows]) -> tuple[Panel, ...]:
+    """Return the panels of the searches: expected cost against its target, temperature, resource weight."""
+    stages = {stage: rows for stage, rows in history.items() if is_search(rows)}
+    panels = []
+    for figure, target, title in _SEARCH_FIGURES:
+        lines = []
+        for paint, (stage, rows) in enumerate(stages.items()):
+            lines.append(Line(stage, paint, _points(rows, figure)))
+            if target is not None:
+                lines.append(Line(f"{stage}, target", paint, _points(rows, target), dashed=True))
+        panels.append(Panel(title, tuple(line for line in lines if line.points)))
+    return tuple(panel for panel in panels if panel.lines)
+
+
+def training_panels(history: Mapping[str, Rows]) -> tuple[Panel, ...]:
+    """Return one panel per loss with a line for every network that was trained; see `training_labels` for colours."""
+    stages = {stage: rows for stage, rows in history.items() if not is_search(rows)}
+    figures = list(dict.fromkeys(name for rows in stages.values() for row in rows for name in row if name != "step"))
+    paints = {label: index for index, label in enumerate(training_labels(history))}
+    panels = []
+    for figure in figures:
+        lines = [
+            Line(stage, paints[_training_label(rows, stage)], _points(rows, figure)) for stage, rows in stages.items()
+        ]
+        panels.append(Panel(figure, tuple(line for line in lines if line.points)))
+    return tuple(panel for panel in panels if panel.lines)
+
+
+def training_labels(history: Mapping[str, Rows]) -> tuple[str, ...]:
+    """Return the names in the legend of the training panels; networks of one task share a name and a colour."""
+    labels = [_training_label(rows, stage) for stage, rows in history.items() if not is_search(rows)]
+    return tuple(dict.fromkeys(labels))
+
+
+def search_labels(history: Mapping[str, Rows]) -> tuple[str, ...]:
+    """Return the names in the legend of the search panels."""
+    return tuple(stage for stage, rows in history.items() if is_search(rows))
+
+
+def _training_label(rows: Rows, stage: str) -> str:
+    """Return the name of a training stage in the legend: its own, but one for all networks of a single task."""
+    figures = {name for row in rows for name in row if name != "step"}
+    return "single-task" if len(figures) == 1 else stage
+
+
+def _points(rows: Rows, figure: str) -> tuple[tuple[float, float], ...]:
+    """Return (step, value) wherever a row holds both."""
+    return tuple((row["step"], row[figure]) for row in rows if figure in row and "step" in row)
+
+
+def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
+    """Return the drawing of one panel."""
+    steps = [step for line in panel.lines for step, _ in line.points]
+    values = [value for line in panel.lines for _, value in line.points]
+    across = (min(steps), max(steps)) if max(steps) > min(steps) else pad_span(steps, 0.5)
+    up = pad_span(values, 0.06) if min(values) < 0 else (0.0, max(values) * 1.06 or 1.0)
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    body = text(4, 15, panel.title, size=12, attributes='font-weight="600"')
+    for tick in choose_ticks(*up, max_ticks=4):
+        y = bottom - (tick - up[0]) / (up[1] - up[0]) * (bottom - _TOP)
+        body += f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="{colour("line")}"/>'
+        body += text(_LEFT - 6, y + 4, _format_value(tick, up[1]), size=10.5, anchor="end", fill="muted")
+    for tick in choose_ticks(*across, max_ticks=5):
+        x = _LEFT + (tick - across[0]) / (across[1] - across[0]) * (right - _LEFT)
+        body += text(x, bottom + 15, f"{tick:g}", size=10.5, anchor="middle", fill="muted")
+    body += text(right, _HEIGHT - 2, "epoch", size=10.5, anchor="end", fill="muted")
+    for line in panel.lines:
+        body += _draw_line(line, across, up)
+    return frame(
+        _WIDTH,
+        _HEIGHT,
+        body,
+        title=panel.title,
+        description=" ".join(_describe(line, up[1]) for line in panel.lines),
+        kind="curves-drawing",
+        standalone=standalone,
+    )
+
+
+def _draw_line(line: Line, across: tuple[float, float], up: tuple[float, float]) -> str:
+    """Return one line, or a dot where there is a single step."""
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    places = [
+        (
+            _LEFT + (step - across[0]) / (across[1] - across[0]) * (right - _LEFT),
+            bottom - (value - up[0]) / (up[1] - up[0]) * (bottom - _TOP),
+        )
+        for step, value in line.points
+    ]
+    title = f"<title>{escape(line.label)}</title>"
+    if len(places) == 1:
+        x, y = places[0]
+        return (
+            f'<circle class="curve" cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{task_colour(line.paint)}">{title}</circle>'
+        )
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    dash = ' stroke-dasharray="4 3" opacity="0.75"' if line.dashed else ""
+    return (
+        f'<path class="curve" d="M{path}" fill="none" stroke="{task_colour(line.paint)}" stroke-width="1.7" '
+        f'stroke-linejoin="round"{dash}>{title}</path>'
+    )
+
+
+def _format_value(value: float, largest: float) -> str:
+    """Return a tick's value: counts with a unit, small numbers as they are."""
+    return format_tick(value, largest) if largest >= 1e4 else f"{value:.6g}"
+
+
+def _describe(line: Line, largest: float) -> str:
+    """Return a line in words: where it begins and where it ends."""
+    first, last = line.points[0][1], line.points[-1][1]
+    return f"{line.label}: from {_describe_value(first, largest)} to {_describe_value(last, largest)}."
+
+
+def _describe_value(value: float, largest: float) -> str:
+    """Return a value with three figures."""
+    return format_count(value, largest) if largest >= 1e4 else f"{value:.3g}"
