@@ -177,12 +177,13 @@ def _choose_network(folder: Path) -> StoredNetwork:
     if not candidates:
         raise FolderContentError(f"An export needs a candidate, but {folder} holds none. Run the search again.")
     best = max(candidates, key=lambda found: -math.inf if found.delta_m is None else found.delta_m)
-    reason = "untrained as all" if best.delta_m is None else f"the best with a delta_m of {best.delta_m:+.2f} %"
-    click.echo(
-        f"{folder} holds {len(candidates)} candidates; taking {best.name}, {reason}. "
-        f"For another name its folder, such as {_candidate_folder(folder, candidates[0])}.",
-        err=True,
-    )
+    if len(candidates) > 1:
+        reason = "untrained as all" if best.delta_m is None else f"the best with a delta_m of {best.delta_m:+.2f} %"
+        click.echo(
+            f"{folder} holds {len(candidates)} candidates; taking {best.name}, {reason}. "
+            f"For another name its folder, such as {_candidate_folder(folder, candidates[0])}.",
+            err=True,
+        )
     return _load_network(_candidate_folder(folder, best))
 
 

@@ -1,13 +1,17 @@
-"""The command line under test: run in this process, with an engine that the test chooses."""
+"""The command line under test: run in this process, with an engine that the test chooses, on small documents."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from models.branching import Branching
+from search.architecture import Architecture, Provenance, heads_of, layers_of
+from search.data.catalogue import get_dataset_info, resolve_tasks
 from service.cli import main
 from service.settings import Settings
 from service.shell import Engine, Shell
@@ -30,7 +34,20 @@ class Outcome:
         assert not missing, self.err
 
 
-Run = Callable[..., Outcome]
+class Run(Protocol):
+    """Runs one command in this process."""
+
+    def __call__(self, *arguments: str, load_engine: Callable[[], Engine] = ...) -> Outcome:
+        """Return what the command left behind."""
+        ...
+
+
+class BuildArchitecture(Protocol):
+    """Builds an architecture of digits and tiny4."""
+
+    def __call__(self, tasks: tuple[str, ...] = ..., backbone: str = ...) -> Architecture:
+        """Return the architecture in which the last task leaves the others at the second layer."""
+        ...
 
 
 def refuse_to_load() -> Engine:
@@ -39,14 +56,46 @@ def refuse_to_load() -> Engine:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs one command in an empty working directory."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 
     def call(*arguments: str, load_engine: Callable[[], Engine] = refuse_to_load) -> Outcome:
+        """Run one command and take what it wrote."""
         code = main(arguments, Shell(Settings(tmp_path / "cache"), load_engine))
         out, err = capsys.readouterr()
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def build_architecture() -> BuildArchitecture:
+    """Return a function that builds small architectures."""
+
+    def build(tasks: tuple[str, ...] = ("left", "right", "left_group"), backbone: str = "tiny4") -> Architecture:
+        """Return the tree in which the last task leaves the others at the second layer."""
+        branching = Branching(tasks, ((tasks,), *(((tasks[:-1]), (tasks[-1],)),) * 4))
+        return Architecture(
+            tasks=tasks,
+            backbone=backbone,
+            input_size=(24, 24),
+            image_channels=1,
+            layers=layers_of(branching, [f"blocks.{index}" for index in range(5)]),
+            heads=heads_of(resolve_tasks(get_dataset_info("digits"), tasks)),
+            madds=1,
+            params=1,
+            budget_madds=None,
+            provenance=Provenance(
+                dataset="digits",
+                dataset_fingerprint="f00d",
+                seed=0,
+                objective="exact",
+                spec_hash="beef",
+                code_version="0.1.0",
+                created="2026-01-31T12:00:00+00:00",
+            ),
+        )
+
+    return build

@@ -6,17 +6,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from service.cli import bmtas, split_names
 
+if TYPE_CHECKING:
+    from tests.service.conftest import Run
+
 COMMANDS = ["backbones", "cost", "datasets", "demo", "evaluate", "export", "retrain", "search"]
 SEARCH = ("search", "--dataset", "digits", "--backbone", "tiny4")
 
 
-def test_help_lists_every_command(run: Any) -> None:
+def test_help_lists_every_command(run: Run) -> None:
     """`bmtas --help` names the commands, each with a line of its own."""
     outcome = run("--help")
     assert outcome.code == 0
@@ -26,7 +29,7 @@ def test_help_lists_every_command(run: Any) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(run: Any, command: str) -> None:
+def test_every_command_has_help(run: Run, command: str) -> None:
     """`bmtas COMMAND --help` ends well and shows its options."""
     outcome = run(command, "--help")
     assert outcome.code == 0
@@ -53,18 +56,18 @@ def test_the_process_is_prepared_before_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={}, stdout=subprocess.DEVNULL)
 
 
-def test_version_is_that_of_the_package(run: Any) -> None:
+def test_version_is_that_of_the_package(run: Run) -> None:
     """`bmtas --version` prints name and version."""
     assert run("--version").out.startswith("bmtas 0.")
 
 
-def test_lists_for_people_name_everything(run: Any) -> None:
+def test_lists_for_people_name_everything(run: Run) -> None:
     """The tables of datasets and backbones hold every name and task."""
     assert all(word in run("datasets").out for word in ("digits", "scenes", "left_group", "normals"))
     assert all(word in run("backbones").out for word in ("tiny4", "mobilenet_v2", "resnet101"))
 
 
-def test_lists_for_programs_are_json(run: Any) -> None:
+def test_lists_for_programs_are_json(run: Run) -> None:
     """`--json` gives lists with the same names, tasks with their channels."""
     datasets = {entry["name"]: entry for entry in json.loads(run("datasets", "--json").out)}
     assert {task["name"]: task["channels"] for task in datasets["digits"]["tasks"]}["left"] == 10
@@ -101,13 +104,13 @@ def test_lists_for_programs_are_json(run: Any) -> None:
         (("export", "nowhere", "--format", "tflite", "--out", "x"), ["--format", "'tflite'"]),
     ],
 )
-def test_requests_that_cannot_be_get_one_sentence(run: Any, arguments: tuple[str, ...], words: list[str]) -> None:
+def test_requests_that_cannot_be_get_one_sentence(run: Run, arguments: tuple[str, ...], words: list[str]) -> None:
     """Bad input is refused without torch, with what was seen and what to do, and leaves no file."""
     run(*arguments).assert_refused(*words)
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_no_command_shows_the_help(run: Any) -> None:
+def test_no_command_shows_the_help(run: Run) -> None:
     """`bmtas` alone is no error worth a riddle: it shows what there is."""
     outcome = run()
     assert outcome.code == 2
