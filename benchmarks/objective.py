@@ -75,7 +75,7 @@ class PlainRecursion:
 
 
 def _refines(fine: Labels, wide: Labels) -> bool:
-    """Return whether tasks that share in `fine` share in `wide` too; a label is the position of a group's first task."""
+    """Return whether tasks that share in `fine` share in `wide` too; labels are positions of first tasks."""
     return all(wide[task] == wide[first] for task, first in enumerate(fine))
 
 
@@ -87,7 +87,7 @@ def measure_seconds(compute: Callable[[Tensor], Tensor], num_tasks: int, num_run
     for _ in range(num_runs + 1):
         logits_LTK.grad = None
         start = time.perf_counter()
-        compute(logits_LTK).sum().backward()  # type: ignore[no-untyped-call]
+        compute(logits_LTK).sum().backward()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from math import comb
+from operator import index as as_index
 
 from models.errors import BranchingError
 
@@ -38,6 +39,7 @@ class Branching:
     _identity: tuple[frozenset[frozenset[str]], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(self.tasks))
         _check_tasks(self.tasks)
         if not self.groups:
             raise BranchingError("A branching needs at least one layer, got none.")
@@ -72,7 +74,7 @@ class Branching:
             routing_LT: For every layer, the index of the op that each task picks.
 
         Raises:
-            BranchingError: A row of the routing has not T entries.
+            BranchingError: A row of the routing has not T entries, or an entry is no op index.
         """
         layers = []
         prefixes: tuple[tuple[int, ...], ...] = ((),) * len(tasks)
@@ -81,7 +83,7 @@ class Branching:
                 raise BranchingError(
                     f"Layer {index} of the routing must name one op for each of {len(tasks)} tasks, got {len(row)}."
                 )
-            prefixes = tuple((*prefix, int(op)) for prefix, op in zip(prefixes, row, strict=True))
+            prefixes = tuple((*prefix, _op_index(op, index)) for prefix, op in zip(prefixes, row, strict=True))
             members: dict[tuple[int, ...], list[str]] = {}
             for task, prefix in zip(tasks, prefixes, strict=True):
                 members.setdefault(prefix, []).append(task)
@@ -118,8 +120,12 @@ class Branching:
         return Branching(tuple(tasks), kept)
 
     def refines(self, other: Branching) -> bool:
-        """Return whether every layer of this tree is as fine as, or finer than, the same layer of `other`."""
-        return len(self._identity) == len(other._identity) and all(
+        """Return whether every layer of this tree is as fine as, or finer than, the same layer of `other`.
+
+        Trees over other tasks, or of another depth, do not compare: neither refines the other.
+        """
+        comparable = set(self.tasks) == set(other.tasks) and self.num_layers == other.num_layers
+        return comparable and all(
             all(any(group <= wider for wider in coarse) for group in fine)
             for fine, coarse in zip(self._identity, other._identity, strict=True)
         )
@@ -135,14 +141,16 @@ class Branching:
         Raises:
             BranchingError: The document is not of that form, or not a tree.
         """
+        if not isinstance(document, Mapping):
+            raise BranchingError(f"A branching must be a JSON object, got {type(document).__name__}.")
         tasks, groups = document.get("tasks"), document.get("groups")
         if not isinstance(tasks, list) or not isinstance(groups, list):
-            raise BranchingError(f"A branching needs the lists 'tasks' and 'groups', got keys {sorted(document)}.")
-        try:
-            layers = tuple(tuple(tuple(str(task) for task in group) for group in layer) for layer in groups)
-        except TypeError as error:
-            raise BranchingError(f"'groups' must be a list of layers of groups of task names: {error}.") from None
-        return cls(tuple(str(task) for task in tasks), layers)
+            raise BranchingError(
+                f"A branching needs the lists 'tasks' and 'groups', got the keys {[str(key) for key in document]} "
+                f"with {type(tasks).__name__} and {type(groups).__name__}."
+            )
+        layers = tuple(tuple(_names(group, "a group") for group in _list(layer, "a layer")) for layer in groups)
+        return cls(_names(tasks, "'tasks'"), layers)
 
 
 def count_branchings(num_tasks: int, num_layers: int) -> int:
@@ -157,14 +165,15 @@ def count_branchings(num_tasks: int, num_layers: int) -> int:
     if num_tasks < 1 or num_layers < 1:
         raise BranchingError(f"A branching needs at least 1 task and 1 layer, got {num_tasks} and {num_layers}.")
 
-    @lru_cache(maxsize=None)
+    @cache
     def chains(size: int, layers: int) -> int:
         """Return the number of chains of this many layers below one group of `size` tasks."""
         if size == 0 or layers == 0:
             return 1
         # The group that holds the first task takes `rest` of the other size - 1 tasks along.
         return sum(
-            comb(size - 1, rest) * chains(rest + 1, layers - 1) * chains(size - 1 - rest, layers) for rest in range(size)
+            comb(size - 1, rest) * chains(rest + 1, layers - 1) * chains(size - 1 - rest, layers)
+            for rest in range(size)
         )
 
     for layers in range(num_layers):  # fills the table bottom-up, so that deep chains do not recurse deeply
@@ -197,21 +206,51 @@ def enumerate_refinements(grouping: Grouping) -> Iterator[Grouping]:
 
 
 def enumerate_branchings(tasks: Sequence[str], num_layers: int) -> Iterator[Branching]:
-    """Yield every tree over `tasks` once, fully shared first; `count_branchings` tells how many."""
+    """Return an iterator over every tree over `tasks`, fully shared first; `count_branchings` tells how many.
 
-    def extend(chain: tuple[Grouping, ...]) -> Iterator[tuple[Grouping, ...]]:
-        """Yield every completion of a chain to L layers."""
-        if len(chain) == num_layers:
-            yield chain
-            return
-        for finer in enumerate_refinements(chain[-1] if chain else (tuple(tasks),)):
-            yield from extend((*chain, finer))
-
+    Raises:
+        BranchingError: No task, a task named twice, or no layer.
+    """
     _check_tasks(tuple(tasks))
     if num_layers < 1:
         raise BranchingError(f"A branching needs at least 1 layer, got {num_layers}.")
-    for chain in extend(()):
-        yield Branching(tuple(tasks), chain)
+    return (Branching(tuple(tasks), chain) for chain in _enumerate_chains((tuple(tasks),), num_layers))
+
+
+def _enumerate_chains(above: Grouping, num_layers: int) -> Iterator[tuple[Grouping, ...]]:
+    """Yield every chain of L ever finer groupings below one."""
+    if num_layers == 0:
+        yield ()
+        return
+    for finer in enumerate_refinements(above):
+        for rest in _enumerate_chains(finer, num_layers - 1):
+            yield (finer, *rest)
+
+
+def _op_index(op: object, layer: int) -> int:
+    """Return an op as a plain whole number."""
+    try:
+        picked = as_index(op)  # type: ignore[arg-type]
+    except TypeError:
+        picked = -1
+    if picked < 0:
+        raise BranchingError(f"Layer {layer} of the routing must name ops by index, 0 or more, got {op!r}.")
+    return picked
+
+
+def _list(value: object, what: str) -> list[object]:
+    """Return a JSON list; a text is none, though it can be read letter by letter."""
+    if not isinstance(value, list):
+        raise BranchingError(f"In a branching, {what} must be a list, got {value!r}.")
+    return value
+
+
+def _names(value: object, what: str) -> tuple[str, ...]:
+    """Return a JSON list of task names."""
+    names = _list(value, what)
+    if not all(isinstance(name, str) for name in names):
+        raise BranchingError(f"In a branching, {what} must hold task names as texts, got {names!r}.")
+    return tuple(str(name) for name in names)
 
 
 def _check_tasks(tasks: tuple[str, ...]) -> None:

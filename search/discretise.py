@@ -20,7 +20,7 @@ from search.tree_programme import FloatArray, TreeProgramme
 
 MAX_EXACT_TASKS = 7  # Bell(7) = 877 groupings; beyond, a growing pool of groupings is searched
 MAX_LABELS = 4000  # partial trees kept per layer in the pool search
-MAX_POOL = 160  # groupings in the pool
+MAX_POOL = 500  # groupings in the pool: 16 tasks and 18 layers take some seconds
 MAX_ROUNDS = 6
 
 
@@ -47,12 +47,13 @@ def most_likely_within(
     budget_madds: int,
     *,
     floor_madds: int = 0,
+    max_exact_tasks: int = MAX_EXACT_TASKS,
 ) -> Branching:
     """Return the tree of the most probable routing among those whose trees cost from floor to budget.
 
-    Up to 7 tasks the answer is exact. For more, it is the best tree over a pool of groupings, which starts from the
-    greedy mergers of tasks by log-probability and grows around the best tree until that stays; it keeps the budget all
-    the same. If no tree lies in the band, the floor is dropped. Of equally probable trees (to about 1e-12 in
+    Up to `max_exact_tasks` the answer is exact. For more, it is the best tree over a pool of groupings, which starts
+    from the greedy mergers of tasks by log-probability and grows around the best tree until that stays; it keeps the
+    budget all the same. If no tree lies in the band, the floor is dropped. Of equally probable trees (to about 1e-12 in
     log-probability) the cheaper one wins, then the one whose last grouping comes first when the tasks are sorted by
     name, so that the order of the tasks changes nothing.
 
@@ -62,6 +63,7 @@ def most_likely_within(
         layer_madds: MAdds of one copy of each layer's block.
         budget_madds: Most MAdds of all layers together (no stem, no heads).
         floor_madds: Fewest MAdds, for a budget that shall be used.
+        max_exact_tasks: Most tasks for which all groupings are tried.
 
     Raises:
         BudgetError: The budget lies below the fully shared layers.
@@ -83,7 +85,7 @@ def most_likely_within(
     units_LTK = _whole_units(log_probs_LTK[:, by_name])
     names = [tasks[task] for task in by_name]
     floor = floor_madds if floor_madds <= budget_madds else 0
-    find = _find_exact if len(tasks) <= MAX_EXACT_TASKS else _find_in_pool
+    find = _find_exact if len(tasks) <= max_exact_tasks else _find_in_pool
     labels_LT = find(units_LTK, costs_L, budget_madds, floor)
     if labels_LT is None:
         labels_LT = find(units_LTK, costs_L, budget_madds, 0)
@@ -123,24 +125,22 @@ def _whole_units(log_probs_LTK: FloatArray) -> FloatArray:
 def _find_exact(units_LTK: FloatArray, costs_L: IntArray, budget: int, floor: int) -> IntArray | None:
     """Return the best tree as group labels (L, T), over all groupings, or None if none costs from floor to budget."""
     lattice = build_lattice(units_LTK.shape[1])
-    chain_L = TreeProgramme.build(lattice, units_LTK, costs_L).find_chain(budget, floor)
-    return None if chain_L is None else lattice.labels_GT[chain_L]
+    chain = TreeProgramme.build(lattice, units_LTK, costs_L).find_chain(budget, floor)
+    return None if chain is None else lattice.labels_GT[chain.groupings_L]
 
 
 def _find_in_pool(units_LTK: FloatArray, costs_L: IntArray, budget: int, floor: int) -> IntArray | None:
     """Return a good tree as group labels (L, T), over a pool of groupings that grows around the best tree so far."""
     pool_GT = _merged_groupings(units_LTK)
     best_LT: IntArray | None = None
+    best_score = -math.inf
     for _ in range(MAX_ROUNDS):
         lattice = Lattice.from_labels(pool_GT)
-        chain_L = TreeProgramme.build(lattice, units_LTK, costs_L).find_chain(budget, floor, MAX_LABELS)
-        if chain_L is None:
-            return best_LT
-        found_LT = lattice.labels_GT[chain_L]
-        if best_LT is not None and np.array_equal(found_LT, best_LT):
-            return best_LT
-        best_LT = found_LT
-        pool_GT = _first_distinct([found_LT, _neighbours(found_LT), pool_GT], MAX_POOL)
+        chain = TreeProgramme.build(lattice, units_LTK, costs_L).find_chain(budget, floor, MAX_LABELS)
+        if chain is None or chain.score <= best_score:
+            break
+        best_score, best_LT = chain.score, lattice.labels_GT[chain.groupings_L]
+        pool_GT = _first_distinct([best_LT, _neighbours(best_LT), pool_GT], MAX_POOL)
     return best_LT
 
 
@@ -167,7 +167,7 @@ def _merged_groupings(units_LTK: FloatArray) -> IntArray:
 
 
 def _cheapest_merger(units_LTK: FloatArray, groups: list[list[int]]) -> tuple[int, int]:
-    """Return the pair of groups, first index lower, that loses least log-probability when it shares all these layers."""
+    """Return the pair of groups, first index lower, that loses least log-probability by sharing all these layers."""
     sums = [units_LTK[:, group].sum(axis=1) for group in groups]
     alone = [float(sum_LK.max(axis=1).sum()) for sum_LK in sums]
     pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1, len(groups))]

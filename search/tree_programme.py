@@ -21,6 +21,14 @@ ROUNDING = 1024.0  # units of score; bounds carry products with a real multiplie
 
 
 @dataclass(frozen=True)
+class Chain:
+    """One tree: its groupings by index in the lattice, shape (L,), and its score in whole units."""
+
+    groupings_L: IntArray
+    score: float
+
+
+@dataclass(frozen=True)
 class TreeProgramme:
     """Trees over the groupings of one lattice, with what each step from a grouping to a finer one scores and costs.
 
@@ -44,8 +52,8 @@ class TreeProgramme:
         cost_LG = layer_madds[:, None] * lattice.num_groups_G
         return cls(lattice, _score_pairs(lattice, log_probs_LTK), cost_LG, starts_G)
 
-    def find_chain(self, budget: int, floor: int, max_labels: int | None = None) -> IntArray | None:
-        """Return the best-scoring chain of groupings, shape (L,), that costs from `floor` to `budget`; None if none does.
+    def find_chain(self, budget: int, floor: int, max_labels: int | None = None) -> Chain | None:
+        """Return the best-scoring chain that costs from `floor` to `budget`; None if none does.
 
         Of equal scores the cheaper chain wins, then the one that ends in the earlier grouping of the lattice, then the
         one that came through the cheaper and earlier groupings.
@@ -62,8 +70,8 @@ class TreeProgramme:
         bounds, reached = self._bound(budget, floor)
         if max_labels is None:  # a quick narrow search first: a good chain in hand rules most others out
             quick = self._search(rest, bounds, reached, budget, floor, 256)
-            reached = max(reached, quick[1])
-        return self._search(rest, bounds, reached, budget, floor, max_labels)[0]
+            reached = quick.score if quick else reached
+        return self._search(rest, bounds, reached, budget, floor, max_labels)
 
     def _potentials(self, price: float, *, scored: bool = True) -> FloatArray:
         """Return the best score minus price times cost of all layers from l on, shape (L + 1, G).
@@ -93,7 +101,7 @@ class TreeProgramme:
         return cost, score
 
     def _bound(self, budget: int, floor: int) -> tuple[list[_Bound], float]:
-        """Return Lagrangian bounds, the tightest that bisection over the price finds, and the best score met on the way.
+        """Return Lagrangian bounds, the tightest that bisection over the price finds, and the best score met so far.
 
         A chain of cost c <= budget scores at most best(score - price * cost) + price * budget for every price >= 0; for
         a floor the price is negative.
@@ -130,18 +138,21 @@ class TreeProgramme:
                 high, high_LG = middle, best_LG
         return [*bounds, _Bound(sign * low, target, low_LG), _Bound(sign * high, target, high_LG)], reached
 
+    def _expand(self, state_N: IntArray) -> tuple[IntArray, IntArray]:
+        """Return, for every step that a label can take, the label and the pair of groupings."""
+        degree_N = np.diff(np.append(self.starts_G, len(self.lattice.fine_P)))[state_N]
+        parent_X = np.repeat(np.arange(len(state_N)), degree_N)
+        step_X = np.arange(len(parent_X)) - np.repeat(np.cumsum(degree_N) - degree_N, degree_N)
+        return parent_X, self.starts_G[state_N][parent_X] + step_X
+
     def _search(
         self, rest: _Rest, bounds: list[_Bound], reached: float, budget: int, floor: int, max_labels: int | None
-    ) -> tuple[IntArray | None, float]:
-        """Return the best chain and its score by labels (grouping, cost, score), dropping those that cannot win."""
-        degree_G = np.diff(np.append(self.starts_G, len(self.lattice.fine_P)))
+    ) -> Chain | None:
+        """Return the best chain by labels (grouping, cost, score), dropping those that cannot win."""
         state_N, cost_N, score_N = np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1)
         history: list[tuple[IntArray, IntArray]] = []
         for layer in range(len(self.score_LP)):
-            degree_N = degree_G[state_N]
-            parent_N = np.repeat(np.arange(len(state_N)), degree_N)
-            step_N = np.arange(len(parent_N)) - np.repeat(np.cumsum(degree_N) - degree_N, degree_N)
-            pair_N = self.starts_G[state_N][parent_N] + step_N
+            parent_N, pair_N = self._expand(state_N)
             state_N = self.lattice.fine_P[pair_N]
             cost_N = cost_N[parent_N] + self.cost_LG[layer, state_N]
             score_N = score_N[parent_N] + self.score_LP[layer, pair_N]
@@ -157,14 +168,19 @@ class TreeProgramme:
             state_N, cost_N, score_N = state_N[kept], cost_N[kept], score_N[kept]
             history.append((state_N, parent_N[kept]))
         if not len(state_N):
-            return None, -np.inf
+            return None
         best = int(np.lexsort((state_N, cost_N, -score_N))[0])
-        score = float(score_N[best])
-        chain = np.zeros(len(history), dtype=np.int64)
-        for layer in range(len(history) - 1, -1, -1):
-            chain[layer] = history[layer][0][best]
-            best = int(history[layer][1][best])
-        return chain, score
+        return Chain(_trace(history, best), float(score_N[best]))
+
+
+def _trace(history: list[tuple[IntArray, IntArray]], last: int) -> IntArray:
+    """Return the groupings, shape (L,), that led to a label of the last layer; history holds groupings and parents."""
+    chain_L = np.zeros(len(history), dtype=np.int64)
+    for layer in range(len(history) - 1, -1, -1):
+        states_N, parents_N = history[layer]
+        chain_L[layer] = states_N[last]
+        last = int(parents_N[last])
+    return chain_L
 
 
 @dataclass(frozen=True)
@@ -211,7 +227,7 @@ def _score_pairs(lattice: Lattice, log_probs_LTK: FloatArray) -> FloatArray:
     coarse_PT = lattice.labels_GT[lattice.coarse_P]
     first_GT = (lattice.labels_GT[:, :, None] == lattice.labels_GT[:, None, :]).argmax(axis=2)
     fine_PT = first_GT[lattice.fine_P]
-    # A group and its parts as one number: digit t in mixed radix is 1 + the first task of t's part, 0 outside the group.
+    # A group and its parts as one number: digit t in mixed radix is 1 + the first task of t's part, 0 outside.
     radix_T = np.cumprod([1, *range(2, num_tasks + 1)])
     code_PT = np.zeros_like(coarse_PT)
     rows = np.arange(len(coarse_PT))
