@@ -90,6 +90,9 @@ def format_count(value: float, of_at_least: float | None = None) -> str:
     if scale == 1.0:
         return f"{value:.0f}"
     digits = 3 if reference < scale else 2 if reference < 10 * scale else 1 if reference < 100 * scale else 0
+    digits += (
+        of_at_least is not None and scale <= reference < 10 * scale
+    )  # the smaller numbers of a column keep three figures
     return f"{value / scale:.{digits}f}{unit}"
 
 

@@ -24,7 +24,7 @@ from service.pages.drawing import (
     text,
 )
 
-_WIDTH, _HEIGHT = 640.0, 400.0
+_WIDTH, _HEIGHT = 580.0, 380.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 20.0, 62.0, 48.0
 _LABEL_SIZE = 12.0
 _MAX_LABEL_CHARS = 22

@@ -26,7 +26,7 @@ from service.pages.drawing import (
 )
 
 _TOP = 64.0
-_AXIS_WIDTH = 84.0
+_AXIS_WIDTH = 66.0
 _MAX_LABEL_CHARS = 14
 _NAME_SIZE = 10.5
 
@@ -61,7 +61,7 @@ def tree_svg(architecture: Architecture, costs: StudyCosts | None = None, *, sta
         )
     layout = _lay_out(architecture)
     steps = _madds_by_row(architecture, costs) if costs is not None else None
-    width = layout.right + (_AXIS_WIDTH + 78 if steps else 12)
+    width = layout.right + (_AXIS_WIDTH + 74 if steps else 12)
     parts = [
         _draw_guides(architecture, layout, layout.right + (12 if steps else 0)),
         *(_draw_strand(task, index, layout) for index, task in enumerate(architecture.tasks)),
@@ -116,7 +116,7 @@ def _lay_out(architecture: Architecture) -> _Layout:
     names = [estimate_text_width(shorten(task, _MAX_LABEL_CHARS), 12.5) for task in order]
     channels = [estimate_text_width(_name_channels(head.channels), 10.5) for head in architecture.heads.values()]
     column = max(56.0, *names, *channels) + 8
-    left = 26 + max(estimate_text_width(name, _NAME_SIZE) * 1.06 for name in (*architecture.layer_names, "stem"))
+    left = 22 + max(estimate_text_width(name, _NAME_SIZE) * 1.06 for name in (*architecture.layer_names, "stem"))
     column_x = {task: left + column * (index + 0.5) for index, task in enumerate(order)}
     pitch = max(6.0, min(9.0, 36.0 / len(order)))
     groupings: list[Grouping] = [(order,), *branching.groups, tuple((task,) for task in order)]
@@ -276,7 +276,7 @@ def _draw_axis(architecture: Architecture, layout: _Layout, steps: Sequence[floa
         before += step
         parts.append(
             text(
-                x + _AXIS_WIDTH + 54, y + 3.5, format_count(before, total), size=_NAME_SIZE, anchor="end", fill="muted"
+                x + _AXIS_WIDTH + 52, y + 3.5, format_count(before, total), size=_NAME_SIZE, anchor="end", fill="muted"
             )
         )
     if architecture.budget_madds:

@@ -1,0 +1,63 @@
+"""Curves: one panel per figure, one colour per stage in all of them."""
+
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+from search.results import Results
+from service.pages.curves_drawing import (
+    Line,
+    Panel,
+    curves_svg,
+    panel_svg,
+    search_labels,
+    search_panels,
+    training_labels,
+    training_panels,
+)
+
+
+def _curves(svg: str) -> list[ElementTree.Element]:
+    """Return the lines and dots of a panel."""
+    return [element for element in ElementTree.fromstring(svg).iter() if element.get("class") == "curve"]
+
+
+def test_searches_and_training_have_panels_of_their_own(build_results: Callable[..., Results]) -> None:
+    """Search figures come first, then one panel per loss."""
+    history = build_results().history
+    assert [panel.title for panel in search_panels(history)] == ["expected MAdds (dashed: target)", "temperature"]
+    assert [panel.title for panel in training_panels(history)] == ["loss left", "loss right"]
+    assert len(curves_svg(history)) == 4
+
+
+def test_single_task_networks_share_one_colour(build_results: Callable[..., Results]) -> None:
+    """The legend names them once, and the candidate after them."""
+    history = build_results().history
+    assert training_labels(history) == ("single-task", "retrain 50%")
+    assert search_labels(history) == ("search 50%",)
+    assert [[line.paint for line in panel.lines] for panel in training_panels(history)] == [[0, 1], [0, 1]]
+
+
+def test_the_target_is_dashed(build_results: Callable[..., Results]) -> None:
+    """What was aimed at looks different from what came."""
+    panel = search_panels(build_results().history)[0]
+    assert [line.dashed for line in panel.lines] == [False, True]
+    assert "stroke-dasharray" in panel_svg(panel)
+
+
+def test_a_single_step_is_a_dot(build_results: Callable[..., Results]) -> None:
+    """One epoch is still to be seen."""
+    svg = panel_svg(training_panels(build_results().history)[0])
+    assert [curve.tag.split("}")[1] for curve in _curves(svg)] == ["path", "circle"]
+
+
+def test_flat_and_negative_figures_have_an_axis() -> None:
+    """Neither zeros nor losses below zero break a panel."""
+    for values in ((0.0, 0.0), (-3.0, -3.0), (-1.0, 2.0)):
+        points = tuple((float(step), value) for step, value in enumerate(values))
+        assert len(_curves(panel_svg(Panel("x", (Line("s", 0, points),))))) == 1
+
+
+def test_no_history_draws_nothing() -> None:
+    """Empty histories and stages without figures give no panel."""
+    assert curves_svg({}) == ()
+    assert curves_svg({"s": ()}) == ()
