@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.catalogue import get_backbone_info
-from search.data.catalogue import DatasetInfo, get_dataset_info, resolve_tasks
+from search.data.catalogue import DatasetInfo, get_embedded_dataset_info, resolve_tasks
 from search.errors import InputSizeError, SettingError
 from search.spec import DataSpec, JobSpec, Objective, OptimiserSpec, SearchSpec, TrainSpec
 
@@ -90,7 +90,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
 PRESETS = tuple(dict.fromkeys(preset for preset, _ in RECIPES))
 
 
-def build_spec(
+def build_spec(  # noqa: PLR0913 - these are the words a person says
     *,
     dataset: str,
     tasks: Sequence[str] | None,
@@ -118,7 +118,7 @@ def build_spec(
     Raises:
         SearchError, ModelsError: A name is unknown or a value out of range; the sentence says what to do.
     """
-    info = get_dataset_info(dataset)
+    info = get_embedded_dataset_info(dataset)
     chosen = tuple(task.name for task in resolve_tasks(info, tasks))
     family = get_backbone_info(backbone).family
     if preset not in PRESETS:

@@ -16,13 +16,15 @@ import click
 from models.catalogue import get_backbone_info
 from search.architecture import Architecture, check_fits_dataset
 from search.data.catalogue import TaskInfo, get_dataset_info, resolve_tasks
-from search.errors import ArchitectureFileError
+from search.errors import ArchitectureFileError, InputSizeError
 from search.spec import parse_size
 from service.shell import Shell
 from service.tables import build_cost_table, print_table
 
 if TYPE_CHECKING:
     from search.lut import CostTable
+
+_MAX_SIDE = 2048  # an untrained network is run once per part, and larger images fill a laptop's memory
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def show_costs(request: CostRequest, shell: Shell, *, as_json: bool) -> None:
     if architecture is not None:
         _check_same(architecture, request.backbone, tasks)
     size = info.default_size if request.size is None else parse_size(request.size)
+    _check_affordable(size)
 
     from search.lut import measure_costs  # noqa: PLC0415 - imports torch; everything above answers without it
 
@@ -103,6 +106,15 @@ def load_architecture(path: Path) -> Architecture:
         OSError: It cannot be read.
     """
     return Architecture.from_json_bytes(path.read_bytes(), str(path))
+
+
+def _check_affordable(size: tuple[int, int]) -> None:
+    """Refuse an image too large to be run through a network here; backbones refuse those that are too small."""
+    if max(size) > _MAX_SIDE:
+        raise InputSizeError(
+            f"Costs are counted on images of at most {_MAX_SIDE} pixels a side, got {size[0]}x{size[1]}. "
+            "Ask for a smaller size: MAdds grow with the number of pixels."
+        )
 
 
 def _check_same(architecture: Architecture, backbone: str, tasks: tuple[TaskInfo, ...]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from search.errors import TaskSetError, UnknownNameError
+from search.errors import DatasetError, TaskSetError, UnknownNameError
 
 TaskKind = Literal["segmentation", "parts", "saliency", "normals", "depth", "edge", "classification"]
 
@@ -47,6 +47,8 @@ class DatasetInfo:
         num_train: Training samples.
         num_val: Validation samples.
         summary: One line for people.
+        embedded: Whether its samples come with this program; networks can be searched and trained on these datasets
+            only, costs are known for all.
     """
 
     name: str
@@ -57,6 +59,7 @@ class DatasetInfo:
     num_train: int
     num_val: int
     summary: str
+    embedded: bool = True
 
     def task(self, name: str) -> TaskInfo:
         """Return the task of that name, or raise UnknownNameError."""
@@ -77,6 +80,18 @@ SCENES_PARTS = (
     "box side",
     "cylinder cap",
     "cylinder side",
+)
+VOC_OBJECTS = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor"),
+)
+HUMAN_PARTS = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
+NYUD_OBJECTS = (
+    *("background", "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
+    *("picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat"),
+    *("clothes", "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box"),
+    *("whiteboard", "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure"),
+    *("other furniture", "other prop"),
 )
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -114,6 +129,39 @@ DATASETS: dict[str, DatasetInfo] = {
             num_val=100,
             summary="rendered spheres, boxes and cylinders with exact labels for six dense tasks",
         ),
+        DatasetInfo(
+            name="pascal_context",
+            tasks=(
+                TaskInfo("semseg", "segmentation", len(VOC_OBJECTS), VOC_OBJECTS),
+                TaskInfo("parts", "parts", len(HUMAN_PARTS), HUMAN_PARTS),
+                TaskInfo("sal", "saliency", 1),
+                TaskInfo("normals", "normals", 3),
+                TaskInfo("edge", "edge", 1, positive_weight=0.95),
+            ),
+            image_channels=3,
+            default_size=(512, 512),
+            sizes=(32, 2048),
+            num_train=4998,
+            num_val=5105,
+            summary="PASCAL-Context photographs, five dense tasks as in the paper; costs only",
+            embedded=False,
+        ),
+        DatasetInfo(
+            name="nyud",
+            tasks=(
+                TaskInfo("semseg", "segmentation", len(NYUD_OBJECTS), NYUD_OBJECTS),
+                TaskInfo("normals", "normals", 3),
+                TaskInfo("edge", "edge", 1, positive_weight=0.8),
+                TaskInfo("depth", "depth", 1),
+            ),
+            image_channels=3,
+            default_size=(425, 560),
+            sizes=(32, 2048),
+            num_train=795,
+            num_val=654,
+            summary="NYUD-v2 indoor photographs, four dense tasks as in the paper; costs only",
+            embedded=False,
+        ),
     )
 }
 
@@ -127,6 +175,23 @@ def get_dataset_info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise UnknownNameError(f"Unknown dataset '{name}'. Choose one of: {', '.join(DATASETS)}.")
     return DATASETS[name]
+
+
+def get_embedded_dataset_info(name: str) -> DatasetInfo:
+    """Return the facts of a dataset on which networks can be searched and trained.
+
+    Raises:
+        UnknownNameError: No such dataset.
+        DatasetError: Only its costs are known.
+    """
+    info = get_dataset_info(name)
+    if not info.embedded:
+        available = ", ".join(other.name for other in DATASETS.values() if other.embedded)
+        raise DatasetError(
+            f"Networks can be searched and trained on {available}, but '{name}' has no loader in this version. "
+            f"Choose one of these, or ask what trees cost there: bmtas cost --dataset {name}."
+        )
+    return info
 
 
 def resolve_tasks(info: DatasetInfo, names: Sequence[str] | None) -> tuple[TaskInfo, ...]:

@@ -71,6 +71,7 @@ def test_lists_for_programs_are_json(run: Run) -> None:
     """`--json` gives lists with the same names, tasks with their channels."""
     datasets = {entry["name"]: entry for entry in json.loads(run("datasets", "--json").out)}
     assert {task["name"]: task["channels"] for task in datasets["digits"]["tasks"]}["left"] == 10
+    assert (datasets["scenes"]["embedded"], datasets["pascal_context"]["embedded"]) == (True, False)
     assert "mobilenet_v2" in [entry["name"] for entry in json.loads(run("backbones", "--json").out)]
 
 
@@ -87,6 +88,7 @@ def test_lists_for_programs_are_json(run: Run) -> None:
         ((*SEARCH, "--budget", "60%", "--device", "tpu"), ["--device", "'tpu'"]),
         ((*SEARCH, "--budget", "60%", "--nope"), ["--nope"]),
         (("search", "--dataset", "x", "--backbone", "tiny4", "--budget", "60%"), ["Unknown dataset 'x'", "digits"]),
+        (("search", "--dataset", "nyud", "--backbone", "tiny4", "--budget", "60%"), ["digits, scenes", "bmtas cost"]),
         (("search", "--dataset", "digits", "--backbone", "x", "--budget", "60%"), ["Unknown backbone 'x'", "tiny4"]),
         ((*SEARCH, "--budget", "60%", "--tasks", "left,depth"), ["no task 'depth'", "right_group"]),
         ((*SEARCH, "--budget", "60%", "--tasks", "left"), ["at least two tasks", "got left"]),

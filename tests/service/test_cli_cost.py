@@ -79,6 +79,7 @@ def test_table_shows_parts_totals_and_copies(run: Run, build_architecture: Build
     [
         (["--size", "4x4"], ["at least 8x8", "4x4"]),
         (["--size", "0x0"], ["0x0"]),
+        (["--size", "24x2049"], ["at most 2048 pixels", "24x2049"]),
         (["--architecture", "tree.json", "--backbone", "tiny8"], ["'tiny4'", "'tiny8'", "--backbone tiny4"]),
         (["--architecture", "tree.json", "--tasks", "left,right"], ["left, right, left_group", "left, right"]),
         (["--architecture", "tree.json", "--dataset", "scenes"], ["no task 'left'", "'digits'"]),
@@ -109,3 +110,11 @@ def test_costs_are_measured_once(run: Run, tmp_path: Path) -> None:
     assert kept
     assert load_costs(run) == first
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+
+
+def test_odd_sizes_of_the_paper_are_counted_without_data(run: Run) -> None:
+    """NYUD-v2's 425x560 pixels with ResNet-50 cost what the paper prints, from the catalogue's facts alone."""
+    costs = json.loads(run("cost", "--dataset", "nyud", "--backbone", "resnet50", "--json").out)
+    assert costs["size"] == [425, 560]
+    assert costs["shared_madds"] / 1e9 == pytest.approx(122.29, rel=5e-4)
+    assert costs["single_madds"] / 1e9 == pytest.approx(254.4, rel=5e-4)

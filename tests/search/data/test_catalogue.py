@@ -1,7 +1,7 @@
 import pytest
 
-from search.data.catalogue import DATASETS, SCENES_OBJECTS, SCENES_PARTS, get_dataset_info, resolve_tasks
-from search.errors import TaskSetError, UnknownNameError
+from search.data.catalogue import DATASETS, TaskInfo, get_dataset_info, get_embedded_dataset_info, resolve_tasks
+from search.errors import DatasetError, TaskSetError, UnknownNameError
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
@@ -16,10 +16,28 @@ def test_what_the_catalogue_says_of_a_dataset_fits_together(name: str) -> None:
         assert (task.positive_weight is not None) == (task.kind == "edge")
 
 
-def test_scenes_name_each_class_once() -> None:
-    """Objects and parts have distinct names."""
-    assert len(set(SCENES_OBJECTS)) == 5
-    assert len(set(SCENES_PARTS)) == 7
+@pytest.mark.parametrize("task", [task for info in DATASETS.values() for task in info.tasks], ids=str)
+def test_classes_have_distinct_names(task: TaskInfo) -> None:
+    """No class of a task is named twice."""
+    assert len(set(task.class_names)) == len(task.class_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "counts"),
+    [("pascal_context", [21, 7, 1, 3, 1], (4998, 5105)), ("nyud", [41, 3, 1, 1], (795, 654))],
+)
+def test_datasets_of_the_paper_have_its_tasks(name: str, channels: list[int], counts: tuple[int, int]) -> None:
+    """Channels and numbers of images are those of the paper."""
+    info = get_dataset_info(name)
+    assert [task.channels for task in info.tasks] == channels
+    assert (info.num_train, info.num_val) == counts
+
+
+def test_only_embedded_datasets_can_be_searched() -> None:
+    """Of the others the costs are known; the message says so and names the embedded ones."""
+    assert get_embedded_dataset_info("scenes") == get_dataset_info("scenes")
+    with pytest.raises(DatasetError, match=r"on digits, scenes, but 'nyud'.*bmtas cost --dataset nyud"):
+        get_embedded_dataset_info("nyud")
 
 
 def test_an_unknown_dataset_is_refused_with_those_there_are() -> None:
