@@ -118,19 +118,21 @@ def format_signed(value: float, digits: int = 2) -> str:
 
 
 def choose_ticks(low: float, high: float, max_ticks: int = 6) -> list[float]:
-    """Return round values (multiples of 1, 2 or 5 times a power of ten) within [low, high], at most `max_ticks`.
+    """Return round values within [low, high], at least one and at most `max_ticks` (2 or more).
+
+    Round is a multiple of 1, 2 or 5 times a power of ten.
 
     Raises:
         ValueError: `high` is not above `low`.
     """
     if not high > low:
         raise ValueError(f"An axis needs a span above zero, got {low} to {high}. Pad it first.")
-    rough = (high - low) / max_ticks
-    power = 10.0 ** math.floor(math.log10(rough))
+    # Steps grow by at most 2.5, so the first that gives few enough ticks after one that gave 3 or more leaves one.
+    power = 10.0 ** math.floor(math.log10((high - low) / max_ticks))
     step = next(
         step
         for step in (factor * power for factor in (1, 2, 5, 10, 20, 50))
-        if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1 <= max_ticks and step >= 0.999 * rough
+        if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1 <= max_ticks
     )
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
