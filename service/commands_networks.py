@@ -176,7 +176,7 @@ def _choose_network(folder: Path) -> StoredNetwork:
     candidates = _load_results(folder).candidates
     if not candidates:
         raise FolderContentError(f"An export needs a candidate, but {folder} holds none. Run the search again.")
-    best = max(candidates, key=lambda found: -math.inf if found.delta_m is None else found.delta_m)
+    best = max(candidates, key=lambda found: (-math.inf if found.delta_m is None else found.delta_m, -found.madds))
     if len(candidates) > 1:
         reason = "untrained as all" if best.delta_m is None else f"the best with a delta_m of {best.delta_m:+.2f} %"
         click.echo(

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from search.architecture import check_fits_dataset
-from search.data.catalogue import get_dataset_info
+from search.architecture import Architecture, check_fits_dataset
+from search.data.catalogue import get_embedded_dataset_info
 from search.errors import RunCancelledError
-from search.ports import Message
+from search.ports import ArtifactStore, Message
 from search.presets import build_spec
 from search.results import MetricValue, Results
 from search.spec import JobSpec
 from service.commands_cost import load_architecture
 from service.folders import SPEC_NAME, Job, choose_new_folder, claimed_folder, find_resumable_folder
 from service.interruption import stop_requests
+from service.pages.report import render_report
 from service.shell import Shell
 from service.tables import build_metrics_table, build_results_table, print_table
 from service.terminal import build_reporter, choose_style
@@ -104,7 +105,7 @@ def run_retrain(retrain: RetrainRequest, request: RunRequest, shell: Shell) -> N
         RunCancelledError: The run was stopped; the message says how to go on.
     """
     architecture = load_architecture(retrain.architecture)
-    check_fits_dataset(architecture, get_dataset_info(retrain.dataset))
+    check_fits_dataset(architecture, get_embedded_dataset_info(retrain.dataset))
     job = {
         "retrain": architecture.model_dump(mode="json"),
         "dataset": retrain.dataset,
@@ -140,12 +141,17 @@ def _run_study(spec: JobSpec, folder: Path, request: RunRequest, shell: Shell) -
     """Return the results of a job after it ran in its folder; the report stands beside them."""
     with _surroundings(folder, spec.model_dump(mode="json"), request, shell) as surroundings:
         results = shell.load_engine().run_job(spec, surroundings)
-        _write_report(results, surroundings)
+        _write_report(results, surroundings.store)
     return results
 
 
-def _write_report(results: Results, surroundings: Surroundings) -> None:
+def _write_report(results: Results, store: ArtifactStore) -> None:
     """Write the report of a study beside its results."""
+    architectures = {
+        candidate.name: Architecture.from_json_bytes(store.read(candidate.architecture), candidate.architecture)
+        for candidate in results.candidates
+    }
+    store.write(REPORT_NAME, render_report(results, architectures).encode())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rich.table import Table
 from models.branching import Branching
 from models.catalogue import BackboneInfo
 from search.data.catalogue import DatasetInfo
-from search.results import MetricValue, Results
+from search.results import Candidate, MetricValue, Results
 
 if TYPE_CHECKING:
     from search.lut import CostTable
@@ -31,12 +31,13 @@ def print_table(table: Table, stream: TextIO) -> None:
 
 def build_datasets_table(datasets: Sequence[DatasetInfo]) -> Table:
     """Return one row per dataset."""
-    table = _table("Datasets", "name", "tasks (channels)", "size", "train", "val", "what it is")
+    table = _table("Datasets", "name", "search", "tasks (channels)", "size", "train", "val", "what it is")
     for info in datasets:
         low, high = info.sizes
         size = f"{low}" if low == high else f"{low} to {high}"
         tasks = ", ".join(f"{task.name} ({task.channels})" for task in info.tasks)
-        table.add_row(info.name, tasks, size, str(info.num_train), str(info.num_val), info.summary)
+        can_search = "yes" if info.embedded else "no"
+        table.add_row(info.name, can_search, tasks, size, str(info.num_train), str(info.num_val), info.summary)
     return table
 
 
@@ -77,30 +78,37 @@ def build_cost_table(costs: CostTable, dataset: str, branching: Branching | None
 
 
 def build_results_table(results: Results) -> Table:
-    """Return one row per network of a study: single, shared, then the candidates; a star marks the front."""
-    metrics = [
-        f"{task}\n{entry.metric} {_arrow(entry.higher_is_better)}" for task, entry in results.study.tasks.items()
-    ]
+    """Return one row per network of a study: single, shared, then the candidates; a star marks the front.
+
+    Where nothing was trained there are costs only.
+    """
+    study, baselines = results.study, results.baselines
+    single_name = f"single ({len(study.tasks)} networks)"
+    if baselines is None:
+        table = _table("Networks", "network", "front", "MAdds", "params", counts_from=2)
+        costs = study.costs
+        table.add_row(single_name, "", *_count_cells(costs.single_madds, costs.single_params))
+        table.add_row("shared", "", *_count_cells(costs.shared_madds, costs.shared_params), end_section=True)
+        for found in results.candidates:
+            table.add_row(found.name, _star(found, results), *_count_cells(found.madds, found.params))
+        return table
+    metrics = [f"{task}\n{entry.metric} {_arrow(entry.higher_is_better)}" for task, entry in study.tasks.items()]
     table = _table("Networks", "network", "front", "MAdds", "params", "delta_m %", *metrics, counts_from=2)
-    tasks = list(results.study.tasks)
-    if results.baselines is not None:
-        single, shared = results.baselines.single, results.baselines.shared
-        cells = [format_count(single.madds), format_count(single.params), _gain(0.0)]
-        table.add_row(f"single ({len(tasks)} networks)", "", *cells, *_metric_cells(tasks, single.metrics))
-        cells = [format_count(shared.madds), format_count(shared.params), _gain(shared.delta_m)]
-        table.add_row("shared", "", *cells, *_metric_cells(tasks, shared.metrics), end_section=True)
-    else:
-        costs = results.study.costs
-        for name, madds, params in (
-            (f"single ({len(tasks)} networks)", costs.single_madds, costs.single_params),
-            ("shared", costs.shared_madds, costs.shared_params),
-        ):
-            cells = [format_count(madds), "" if params is None else format_count(params), ""]
-            table.add_row(name, "", *cells, *_metric_cells(tasks, None))
-    for candidate in results.candidates:
-        mark = "*" if candidate.name in results.front else ""
-        cells = [format_count(candidate.madds), format_count(candidate.params), _gain(candidate.delta_m)]
-        table.add_row(candidate.name, mark, *cells, *_metric_cells(tasks, candidate.metrics))
+    single, shared, tasks = baselines.single, baselines.shared, list(study.tasks)
+    table.add_row(
+        single_name, "", *_count_cells(single.madds, single.params), _gain(0.0), *_metric_cells(tasks, single.metrics)
+    )
+    table.add_row(
+        "shared",
+        "",
+        *_count_cells(shared.madds, shared.params),
+        _gain(shared.delta_m),
+        *_metric_cells(tasks, shared.metrics),
+        end_section=True,
+    )
+    for found in results.candidates:
+        cells = (*_count_cells(found.madds, found.params), _gain(found.delta_m), *_metric_cells(tasks, found.metrics))
+        table.add_row(found.name, _star(found, results), *cells)
     return table
 
 
@@ -139,6 +147,16 @@ def _table(title: str, *columns: str, counts_from: int | None = None) -> Table:
 def _arrow(higher_is_better: bool) -> str:
     """Return the sign that says which way is better."""
     return "↑" if higher_is_better else "↓"
+
+
+def _star(candidate: Candidate, results: Results) -> str:
+    """Return the mark of a candidate on the front."""
+    return "*" if candidate.name in results.front else ""
+
+
+def _count_cells(madds: int, params: int | None) -> tuple[str, str]:
+    """Return the cells of MAdds and parameters."""
+    return format_count(madds), "" if params is None else format_count(params)
 
 
 def _gain(delta_m: float | None) -> str:

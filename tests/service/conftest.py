@@ -12,6 +12,17 @@ import pytest
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.results import (
+    Baselines,
+    Candidate,
+    MetricValue,
+    Results,
+    SharedBaseline,
+    SingleBaseline,
+    Study,
+    StudyCosts,
+    StudyTask,
+)
 from service.cli import main
 from service.settings import Settings
 from service.shell import Engine, Shell
@@ -99,3 +110,63 @@ def build_architecture() -> BuildArchitecture:
         )
 
     return build
+
+
+def _candidate(name: str, madds: int, delta_m: float, metrics: dict[str, MetricValue]) -> Candidate:
+    """Return a trained candidate."""
+    return Candidate(
+        name=name,
+        budget_madds=madds + 8,
+        madds=madds,
+        params=1208,
+        delta_m=delta_m,
+        metrics=metrics,
+        architecture=f"candidates/{name}/architecture.json",
+        seed=0,
+    )
+
+
+def _study(tasks: tuple[str, ...]) -> Study:
+    """Return a study of digits and tiny4 with small costs."""
+    return Study(
+        dataset="digits",
+        dataset_fingerprint="f00d",
+        tasks={
+            task: StudyTask(kind="classification", channels=10, metric="accuracy", higher_is_better=True)
+            for task in tasks
+        },
+        backbone="tiny4",
+        input_size=(24, 24),
+        image_channels=1,
+        preset="smoke",
+        seed=0,
+        objective="exact",
+        spec_hash="beef",
+        code_version="0.1.0",
+        created="2026-01-31T12:00:00+00:00",
+        costs=StudyCosts(
+            stem_madds=10,
+            layer_names=tuple(f"blocks.{index}" for index in range(5)),
+            layer_madds=(40, 50, 60, 70, 80),
+            decoder_madds=dict.fromkeys(tasks, 5),
+            shared_madds=320,
+            split_madds=620,
+            single_madds=630,
+        ),
+    )
+
+
+@pytest.fixture
+def study_results() -> Results:
+    """Return the results of a study of two tasks and two candidates, the second one better."""
+    tasks = ("left", "right")
+    metrics = {task: MetricValue(metric="accuracy", value=91.25, higher_is_better=True) for task in tasks}
+    return Results(
+        study=_study(tasks),
+        baselines=Baselines(
+            single=SingleBaseline(madds=630, params=2400, metrics=metrics),
+            shared=SharedBaseline(madds=320, params=1200, metrics=metrics, delta_m=-12.0),
+        ),
+        candidates=(_candidate("60pct", 370, -0.4, metrics), _candidate("75pct", 450, 0.2, metrics)),
+        front=("60pct", "75pct"),
+    )
