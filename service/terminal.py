@@ -16,11 +16,13 @@ from typing import Literal, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from search.ports import Event, Message, StageFinished, StageProgress, StageStarted
 
 Style = Literal["bars", "lines", "quiet"]
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_WORTH_A_LINE = 1.0
 
 
 class BarReporter:
@@ -36,10 +38,15 @@ class BarReporter:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}", markup=False, style="dim"),
+            TextColumn(
+                "{task.fields[figures]}",
+                markup=False,
+                style="dim",
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
             console=console,
             get_time=clock,
             transient=True,
@@ -84,11 +91,13 @@ class BarReporter:
         return self._bars[stage][0]
 
     def _finish(self, event: StageFinished) -> None:
-        """Replace the bar of a stage by one line."""
+        """Replace the bar of a stage by one line; a short stage without figures just disappears."""
         bar, began = self._bars.pop(event.stage, (None, self._clock()))
         if bar is not None:
             self._progress.remove_task(bar)
-        self._print(describe_finish(event, self._clock() - began))
+        seconds = self._clock() - began
+        if event.values or event.reused or seconds >= _SECONDS_WORTH_A_LINE:
+            self._print(describe_finish(event, seconds))
 
     def _print(self, text: str) -> None:
         """Print a line above the bars, taken literally."""

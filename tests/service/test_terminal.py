@@ -111,14 +111,22 @@ def test_bars_leave_a_line_per_stage_and_show_the_time_left() -> None:
     assert "The budget does not bind." in shown
 
 
+def test_bars_keep_silent_about_short_stages_without_figures() -> None:
+    """A stage that took no time and found nothing leaves no line behind."""
+    stream = io.StringIO()
+    with BarReporter(Console(file=stream, force_terminal=True, width=100, color_system=None), Clock()) as reporter:
+        reporter.emit(StageFinished("load digits"))
+    assert "load digits" not in stream.getvalue()
+
+
 def test_names_are_shown_literally() -> None:
     """What looks like console markup in a name or a sentence stays as it is."""
     stream = io.StringIO()
     with BarReporter(Console(file=stream, force_terminal=True, width=100, color_system=None)) as reporter:
         reporter.emit(StageStarted("[bold]x", 0, 2))
-        reporter.emit(StageFinished("[bold]x"))
+        reporter.emit(StageFinished("[bold]x", reused=True))
         reporter.emit(Message("[/red] closes nothing"))
-    assert "[bold]x: done in 0 s" in stream.getvalue()
+    assert "[bold]x: found finished" in stream.getvalue()
     assert "[/red] closes nothing" in stream.getvalue()
 
 
