@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -26,7 +26,7 @@ from search.spec import JobSpec
 from service.commands_cost import load_architecture
 from service.folders import SPEC_NAME, Job, choose_new_folder, claimed_folder, find_resumable_folder
 from service.interruption import stop_requests
-from service.pages.report import render_report
+from service.pages.report import Picture, render_report
 from service.shell import Shell
 from service.tables import build_metrics_table, build_results_table, print_table
 from service.terminal import build_reporter, choose_style
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 REPORT_NAME = "report.html"
+PICTURE_NAME = "predictions.png"
 _RUNS = Path("runs")
 _DEMO_TASKS = ("left", "right", "left_group")
 _DEMO_BUDGETS = ("45%", "60%", "75%")
@@ -146,12 +147,15 @@ def _run_study(spec: JobSpec, folder: Path, request: RunRequest, shell: Shell) -
 
 
 def _write_report(results: Results, store: ArtifactStore) -> None:
-    """Write the report of a study beside its results."""
-    architectures = {
-        candidate.name: Architecture.from_json_bytes(store.read(candidate.architecture), candidate.architecture)
-        for candidate in results.candidates
-    }
-    store.write(REPORT_NAME, render_report(results, architectures).encode())
+    """Write the report of a study beside its results, with the candidates' pictures where the run left some."""
+    architectures, pictures = {}, []
+    for candidate in results.candidates:
+        content = store.read(candidate.architecture)
+        architectures[candidate.name] = Architecture.from_json_bytes(content, candidate.architecture)
+        picture = str(PurePosixPath(candidate.architecture).with_name(PICTURE_NAME))
+        if store.exists(picture):
+            pictures.append(Picture(f"{candidate.name}: labels and predictions", store.read(picture)))
+    store.write(REPORT_NAME, render_report(results, architectures, pictures).encode())
 
 
 @contextmanager

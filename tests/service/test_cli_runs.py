@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -107,6 +108,15 @@ def test_search_fills_its_folder_and_ends_with_the_table(run: Run, engine: FakeE
     for words in ("single (2 networks)", "shared", "60pct", "*", "-0.40", "91.25", "delta_m", "deep/study/report.html"):
         assert words in outcome.out
     assert "search 60pct: done" in outcome.err
+
+
+def test_pictures_of_a_run_stand_in_its_report(run: Run, engine: FakeEngine) -> None:
+    """A contact sheet that lies beside a candidate is shown in the report."""
+    engine.act = lambda around: around.store.write("candidates/75pct/predictions.png", b"a picture")
+    search(run, engine, "--out", "study")
+    report = Path("study/report.html").read_text()
+    assert base64.b64encode(b"a picture").decode() in report
+    assert "75pct: labels and predictions" in report
 
 
 def test_json_is_alone_on_stdout_and_stderr_is_quiet(run: Run, engine: FakeEngine) -> None:
