@@ -24,9 +24,9 @@ Rows = Sequence[Mapping[str, float]]
 _WIDTH, _HEIGHT = 300.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 30.0, 30.0
 _SEARCH_FIGURES = (
-    ("expected_madds", "target_madds", "expected MAdds (dashed: target)"),
-    ("temperature", None, "temperature"),
-    ("resource_weight", None, "resource weight"),
+    ("expected_madds", "expected MAdds"),
+    ("temperature", "temperature"),
+    ("resource_weight", "resource weight"),
 )
 
 
@@ -55,14 +55,17 @@ class Panel:
     lines: tuple[Line, ...]
 
 
-def curves_svg(history: Mapping[str, Rows], *, standalone: bool = False) -> tuple[str, ...]:
+def curves_svg(
+    history: Mapping[str, Rows], budgets: Mapping[str, float] | None = None, *, standalone: bool = False
+) -> tuple[str, ...]:
     """Return one drawing per figure of a history: first what the searches did, then the losses of training.
 
     Args:
         history: Per stage, rows of {"step": n, figure: value}.
+        budgets: The MAdds that each search was to come down to, by its stage.
         standalone: For files of their own rather than for a page.
     """
-    panels = (*search_panels(history), *training_panels(history))
+    panels = (*search_panels(history, budgets or {}), *training_panels(history))
     return tuple(panel_svg(panel, standalone=standalone) for panel in panels)
 
 
@@ -71,17 +74,20 @@ def is_search(rows: Rows) -> bool:
     return any("expected_madds" in row for row in rows)
 
 
-def search_panels(history: Mapping[str, Rows]) -> tuple[Panel, ...]:
-    """Return the panels of the searches: expected cost against its target, temperature, resource weight."""
+def search_panels(history: Mapping[str, Rows], budgets: Mapping[str, float]) -> tuple[Panel, ...]:
+    """Return the panels of the searches: expected cost against the budget, temperature, resource weight."""
     stages = {stage: rows for stage, rows in history.items() if is_search(rows)}
     panels = []
-    for figure, target, title in _SEARCH_FIGURES:
+    for figure, title in _SEARCH_FIGURES:
         lines = []
         for paint, (stage, rows) in enumerate(stages.items()):
-            lines.append(Line(stage, paint, _points(rows, figure)))
-            if target is not None:
-                lines.append(Line(f"{stage}, target", paint, _points(rows, target), dashed=True))
-        panels.append(Panel(title, tuple(line for line in lines if line.points)))
+            points = _points(rows, figure)
+            lines.append(Line(stage, paint, points))
+            if points and figure == "expected_madds" and stage in budgets:
+                ends = tuple((step, float(budgets[stage])) for step in (points[0][0], points[-1][0]))
+                lines.append(Line(f"{stage}, budget", paint, ends, dashed=True))
+        kept = tuple(line for line in lines if line.points)
+        panels.append(Panel(f"{title} (dashed: budget)" if any(line.dashed for line in kept) else title, kept))
     return tuple(panel for panel in panels if panel.lines)
 
 
@@ -133,7 +139,7 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
         y = bottom - (tick - up[0]) / (up[1] - up[0]) * (bottom - _TOP)
         body += f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="{colour("line")}"/>'
         body += text(_LEFT - 6, y + 4, _format_value(tick, up[1]), size=10.5, anchor="end", fill="muted")
-    for tick in choose_ticks(*across, max_ticks=5):
+    for tick in (tick for tick in choose_ticks(*across, max_ticks=5) if tick == round(tick)):
         x = _LEFT + (tick - across[0]) / (across[1] - across[0]) * (right - _LEFT)
         body += text(x, bottom + 15, f"{tick:g}", size=10.5, anchor="middle", fill="muted")
     body += text(right, _HEIGHT - 2, "epoch", size=10.5, anchor="end", fill="muted")

@@ -23,6 +23,7 @@ from service.pages.tree_drawing import describe_tree, tree_svg
 
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _EVEN_PERCENT = 0.05  # a delta_m nearer to zero than this is called even
+_CLOSE_PERCENT = 5.0  # a tree that loses more than this is not said to be close
 _WIDE_TREE_TASKS = 5  # trees of this many tasks get the full width
 
 
@@ -112,7 +113,9 @@ def render_report(results: Results, architectures: Mapping[str, Architecture], p
         rows=_build_rows(results, best),
         trees=_draw_trees(results, architectures),
         wide_trees=len(results.study.tasks) >= _WIDE_TREE_TASKS,
-        search_curves=[Markup(panel_svg(panel)) for panel in search_panels(results.history)],
+        search_curves=[
+            Markup(panel_svg(panel)) for panel in search_panels(results.history, _budgets_by_stage(results))
+        ],
         search_legend=search_labels(results.history),
         training_curves=[Markup(panel_svg(panel)) for panel in training_panels(results.history)],
         training_legend=training_labels(results.history),
@@ -149,6 +152,8 @@ def write_headline(results: Results) -> str:
         quality = "and on a par with them"
     elif best.delta_m > 0:
         quality = f"and does {best.delta_m:.1f} % better"
+    elif best.delta_m < -_CLOSE_PERCENT:
+        quality = f"at a loss of {-best.delta_m:.1f} % in quality"
     else:
         # Rounded up: a tree 1.64 % short is within 1.7 %, not within 1.6 %.
         quality = f"and stays within {math.ceil(-10 * best.delta_m) / 10:.1f} % of their quality"
@@ -269,6 +274,15 @@ def _format_metric(value: float) -> str:
     """Return a metric with as many digits as are worth reading."""
     digits = 3 if abs(value) < 2 else 2 if abs(value) < 100 else 1
     return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def _budgets_by_stage(results: Results) -> dict[str, float]:
+    """Return the budget of every search by the name of its stage in the history."""
+    return {
+        f"search {candidate.name}": candidate.budget_madds
+        for candidate in results.candidates
+        if candidate.budget_madds is not None
+    }
 
 
 def _draw_trees(results: Results, architectures: Mapping[str, Architecture]) -> list[_Tree]:

@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.backbones import get_backbone
+from models.branched import BranchedNetwork
 from models.branching import Branching
+from models.catalogue import HeadSpec
 from search.architecture import Architecture, HeadShape, Provenance, layers_of
 from search.errors import ExportError
 from search.export import Format, export_network
@@ -182,6 +185,19 @@ def test_an_unknown_format_is_refused() -> None:
     """The formats there are are named."""
     with pytest.raises(ExportError, match="Choose one of: json, onnx, pt2"):
         export_network(_network(), _architecture(), fmt="tflite")  # type: ignore[arg-type]
+
+
+def test_a_branched_network_loses_the_branches_nobody_asked_for() -> None:
+    """The real network cut down to two tasks counts as the architecture of those two, and its ONNX agrees."""
+    tree = Branching.from_routing(TASKS, [[0, 0, 0], *[[0, 0, 1]] * 4])
+    heads = {"depth": HeadSpec(False, 2), "edge": HeadSpec(False, 3), "label": HeadSpec(False, 5)}
+    torch.manual_seed(0)
+    network = BranchedNetwork(get_backbone("tiny4"), heads, 3, tree).eval()
+    whole = _architecture().model_copy(update={"layers": layers_of(tree, _architecture().layer_names)})
+    part = export_network(network, whole, fmt="json", tasks=["depth", "edge"])
+    part_tree = Architecture.from_json_bytes(part.content).branching
+    assert part_tree == Branching.shared(("depth", "edge"), 5)
+    assert export_network(network, whole, fmt="onnx", tasks=["depth", "edge"]).max_relative_difference < 1e-5
 
 
 class Unexportable(nn.Module):

@@ -129,9 +129,8 @@ def _build_results(
         front=tuple(candidate.name for candidate in candidates[:1]),
         history=thin_history(
             {
-                "search 50%": [
-                    {"epoch": epoch, "temperature": 5.0 / epoch, "expected_madds": 4e5 / epoch, "target_madds": 2e5}
-                    for epoch in range(1, 6)
+                "search c0": [
+                    {"epoch": epoch, "temperature": 5.0 / epoch, "expected_madds": 4e5 / epoch} for epoch in range(1, 6)
                 ],
                 "baseline left": [{"epoch": epoch, "loss left": 2.0 / epoch} for epoch in range(1, 4)],
                 "baseline right": [{"epoch": epoch, "loss right": 2.0 / epoch} for epoch in range(1, 4)],

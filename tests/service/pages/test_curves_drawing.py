@@ -24,7 +24,7 @@ def _curves(svg: str) -> list[ElementTree.Element]:
 def test_searches_and_training_have_panels_of_their_own(build_results: Callable[..., Results]) -> None:
     """Search figures come first, then one panel per loss."""
     history = build_results().history
-    assert [panel.title for panel in search_panels(history)] == ["expected MAdds (dashed: target)", "temperature"]
+    assert [panel.title for panel in search_panels(history, {})] == ["expected MAdds", "temperature"]
     assert [panel.title for panel in training_panels(history)] == ["loss left", "loss right"]
     assert len(curves_svg(history)) == 4
 
@@ -33,15 +33,24 @@ def test_single_task_networks_share_one_colour(build_results: Callable[..., Resu
     """The legend names them once, and the candidate after them."""
     history = build_results().history
     assert training_labels(history) == ("single-task", "retrain 50%")
-    assert search_labels(history) == ("search 50%",)
+    assert search_labels(history) == ("search c0",)
     assert [[line.paint for line in panel.lines] for panel in training_panels(history)] == [[0, 1], [0, 1]]
 
 
-def test_the_target_is_dashed(build_results: Callable[..., Results]) -> None:
-    """What was aimed at looks different from what came."""
-    panel = search_panels(build_results().history)[0]
+def test_the_budget_is_a_level_dashed_line(build_results: Callable[..., Results]) -> None:
+    """What was aimed at looks different from what came, and spans the same epochs."""
+    panel = search_panels(build_results().history, {"search c0": 2e5, "search of another run": 1e5})[0]
+    assert panel.title == "expected MAdds (dashed: budget)"
     assert [line.dashed for line in panel.lines] == [False, True]
+    assert panel.lines[1].points == ((1.0, 2e5), (5.0, 2e5))
     assert "stroke-dasharray" in panel_svg(panel)
+
+
+def test_epochs_are_whole_numbers() -> None:
+    """Three epochs have no tick at one and a half."""
+    svg = panel_svg(Panel("x", (Line("s", 0, ((1.0, 1.0), (3.0, 2.0))),)))
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.get("text-anchor") == "middle"]
+    assert texts == ["1", "2", "3"]
 
 
 def test_a_single_step_is_a_dot(build_results: Callable[..., Results]) -> None:

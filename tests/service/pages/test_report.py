@@ -109,6 +109,11 @@ def test_a_gain_counts_as_one_where_lower_is_better(build_results: Callable[...,
             (0.04,),
             "One tree does the work of three separate networks for 49 % of their multiply-adds, and on a par with them",
         ),
+        (
+            (-33.47,),
+            "One tree does the work of three separate networks for 49 % of their multiply-adds, at a loss of 33.5 % in "
+            "quality",
+        ),
         ((None, None), "Two trees found, for 49 % to 54 % of the multiply-adds of three separate networks"),
         ((None,), "One tree found, for 49 % of the multiply-adds of three separate networks"),
         ((), "No tree was searched yet for the work of three separate networks"),
