@@ -181,6 +181,14 @@ def test_wrong_tasks_are_refused(tasks: list[str]) -> None:
         export_network(_network(), _architecture(), fmt="json", tasks=tasks)
 
 
+def test_a_task_named_like_the_input_is_refused_for_onnx() -> None:
+    """Inputs and outputs of an ONNX graph share one space of names."""
+    network = TinyNetwork(_network().stem, {"image": nn.Conv2d(4, 1, 1)}).eval()
+    part = {"tasks": ("image",), "heads": {"image": HeadShape(kind="depth", channels=1)}}
+    with pytest.raises(ExportError, match="no task may be"):
+        export_network(network, _architecture().model_copy(update=part), fmt="onnx")
+
+
 def test_an_unknown_format_is_refused() -> None:
     """The formats there are are named."""
     with pytest.raises(ExportError, match="Choose one of: json, onnx, pt2"):
