@@ -267,7 +267,7 @@ def _explain(error: BaseException) -> tuple[str | None, int]:
         case click.ClickException():
             return _one_line(error.format_message()), EXIT_REFUSED
         case click.Abort() | KeyboardInterrupt():
-            return "Stopped at once; what was saved before stays, and --resume goes on from there.", EXIT_STOPPED
+            return "Stopped at once; a run that had saved its state goes on with --resume.", EXIT_STOPPED
         case RunCancelledError():
             return str(error), EXIT_STOPPED
         case _:

@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+import click
 import pytest
 
+from search.presets import PRESETS
+from search.spec import Objective
 from service.cli import bmtas, split_names
 
 if TYPE_CHECKING:
@@ -117,6 +120,15 @@ def test_no_command_shows_the_help(run: Run) -> None:
     outcome = run()
     assert outcome.code == 2
     assert "Commands" in outcome.err + outcome.out
+
+
+def test_choices_are_those_of_the_method() -> None:
+    """The names that click checks, so that help needs no pydantic, are the ones the method knows."""
+    choices = {option.name: option.type for option in bmtas.commands["search"].params}
+    assert isinstance(choices["preset"], click.Choice)
+    assert isinstance(choices["objective"], click.Choice)
+    assert tuple(choices["preset"].choices) == PRESETS
+    assert tuple(choices["objective"].choices) == get_args(Objective)
 
 
 def test_a_closed_pipe_is_no_error() -> None:
