@@ -51,7 +51,7 @@ def evaluate(
     """
     task_metrics = {task.name: build_metric(task) for task in tasks}
     starts = range(0, len(dataset), batch_size)
-    with _eval_mode(network), torch.no_grad():
+    with eval_mode(network), torch.no_grad():
         for done, start in enumerate(starts, start=1):
             batch = dataset.batch(list(range(start, min(start + batch_size, len(dataset)))))
             outputs = network(batch["image"].to(device))
@@ -106,7 +106,8 @@ def _check_same_tasks(metrics: Mapping[str, MetricValue], baselines: Mapping[str
 
 
 @contextmanager
-def _eval_mode(network: nn.Module) -> Iterator[None]:
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode for the length of a block."""
     # Module by module: a plain train() afterwards would also wake batch norms that somebody had frozen.
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
