@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,10 +43,27 @@ def find_state(store: ArtifactStore, name: str, device: torch.device) -> State |
     digest = hashlib.sha256(content).hexdigest().encode()
     if header != _MAGIC + digest:
         raise StateFileError(
-            f"The state file '{name}' is corrupt: its checksum does not match. Delete it to run this stage from its start."
+            f"The state file '{name}' is corrupt: its checksum does not match. Delete it to run this stage anew."
         )
     state: State = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     return state
+
+
+@contextmanager
+def taking_up(name: str) -> Iterator[None]:
+    """Turn what a whole state trips over that belongs to another network or program version into a sentence.
+
+    Raises:
+        StateFileError: The state under this name does not fit.
+    """
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(":. ") if str(error) else type(error).__name__
+        raise StateFileError(
+            f"The state file '{name}' must be of this very stage and program version, but it does not fit ({reason}). "
+            "Delete it to run this stage anew."
+        ) from error
 
 
 class PeriodicSaver:
