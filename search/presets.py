@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from models.catalogue import get_backbone_info
 from search.data.catalogue import DatasetInfo, get_embedded_dataset_info, resolve_tasks
 from search.errors import InputSizeError, SettingError
-from search.spec import DataSpec, JobSpec, Objective, OptimiserSpec, SearchSpec, TrainSpec
+from search.spec import DataSpec, JobSpec, Objective, OptimiserSpec, SearchSpec, TrainSpec, parse_budget
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ _TINY_SEARCH = SearchSpec(
     temperature_schedule="exponential",
     drop_below=0.05,
 )
-_TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM)
+_TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM.model_copy(update={"learning_rate": 1e-2}))
 
 _PAPER_TRAIN = TrainSpec(epochs=160, batch_size=16, weights=_SGD, dropout=0.1)
 _PAPER_SEARCH = SearchSpec(epochs=160, warmup_epochs=8, batch_size=16, resolution_scale=0.5, weights=_SGD)
@@ -132,7 +132,7 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
         dataset=dataset,
         tasks=chosen,
         backbone=backbone,
-        budgets=tuple(dict.fromkeys(budgets)),
+        budgets=tuple(dict.fromkeys(parse_budget(budget) for budget in budgets)),
         seed=seed,
         preset=preset,
         objective=objective,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -28,23 +29,25 @@ def parse_budget(text: str | int) -> str:
         text: For example "9.1G", "550M", "1200000" or "60%".
 
     Raises:
-        BudgetError: Malformed, zero, or over a million percent.
+        BudgetError: Malformed, less than one MAdd, zero or over a million percent.
     """
     match = _BUDGET.fullmatch(str(text).strip())
-    if match is None or float(match["number"]) == 0 or len(match["number"]) > 18:
+    # In decimals, since 9.1 is no binary number; 18 digits times a unit stay exact in them.
+    number = Decimal(match["number"]) if match and len(match["number"]) <= 18 else Decimal(0)
+    percentage = match is not None and match["unit"] == "%"
+    madds = 0 if match is None or percentage else round(number * _UNITS[match["unit"]])
+    if not (0 < number <= 10**6 if percentage else madds > 0):
         raise BudgetError(
             f"A budget is a number of MAdds such as 9.1G, 550M or 1200000, or a percentage of the single-task total "
             f"such as 60%, got {str(text)[:40]!r}."
         )
-    if match["unit"] == "%":
-        return f"{float(match['number']):g}%"
-    return str(round(float(match["number"]) * _UNITS[match["unit"]]))
+    return f"{number.normalize():f}%" if percentage else str(madds)
 
 
 def resolve_budget(budget: str, single_madds: int) -> int:
     """Return the MAdds that a canonical budget allows, given the total of the single-task networks."""
     if budget.endswith("%"):
-        return math.floor(float(budget[:-1]) / 100 * single_madds)
+        return int(Fraction(budget[:-1]) * single_madds // 100)
     return int(budget)
 
 
