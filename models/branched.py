@@ -14,6 +14,7 @@ from models.backbones import Backbone
 from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.errors import BranchingError
+from models.fast_training import lay_out, use_fast_convolutions
 from models.heads import build_head
 
 
@@ -36,11 +37,13 @@ class BranchedNetwork(nn.Module):
         super().__init__()
         if set(branching.tasks) != set(heads):
             raise BranchingError(
-                f"The branching is for the tasks {sorted(branching.tasks)}, the heads for {sorted(heads)}."
+                f"The branching is for the tasks {sorted(branching.tasks)}, the heads for {sorted(heads)}. "
+                "Name one head per task of the branching."
             )
         if branching.num_layers != len(backbone.layers):
             raise BranchingError(
-                f"Backbone '{backbone.info.name}' has {len(backbone.layers)} layers, the branching {branching.num_layers}."
+                f"Backbone '{backbone.info.name}' has {len(backbone.layers)} layers, the branching "
+                f"{branching.num_layers}. Build the branching for this backbone."
             )
         self.backbone = backbone
         self.branching = branching
@@ -54,6 +57,7 @@ class BranchedNetwork(nn.Module):
         self.heads = nn.ModuleDict(
             {task: build_head(backbone, spec.dense, spec.channels) for task, spec in self.head_specs.items()}
         )
+        use_fast_convolutions(self)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -68,7 +72,7 @@ class BranchedNetwork(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> dict[str, Tensor]:
         """Return every task's output: (B, channels, H, W) for dense tasks, (B, channels) for labels."""
-        stem_BCHW = self.stem(image_BCHW)
+        stem_BCHW = self.stem(lay_out(image_BCHW, self.backbone.info, training=self.training))
         features = dict.fromkeys(self.tasks, stem_BCHW)
         low_level = dict(features)
         for index, groups in enumerate(self.branching.groups):

@@ -16,6 +16,7 @@ from models.blocks import without_last_affine
 from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
+from models.fast_training import lay_out, use_fast_convolutions
 from models.heads import build_head
 from models.op_bank import mix_ops
 
@@ -47,6 +48,8 @@ class Supergraph(nn.Module):
         self.heads = nn.ModuleDict(
             {task: build_head(backbone, spec.dense, spec.channels) for task, spec in heads.items()}
         )
+        self.align_ops()
+        use_fast_convolutions(self)
 
     @property
     def num_layers(self) -> int:
@@ -79,7 +82,8 @@ class Supergraph(nn.Module):
         Returns:
             The head's output: (B, channels, H, W) for dense tasks, (B, channels) for labels.
         """
-        return self.forward_from_stem(self.stem(image_BCHW), task, mix_LK, active, image_BCHW.shape[-2:])
+        stem_BCHW = self.stem(lay_out(image_BCHW, self.backbone.info, training=self.training))
+        return self.forward_from_stem(stem_BCHW, task, mix_LK, active, image_BCHW.shape[-2:])
 
     def forward_from_stem(
         self,
@@ -91,8 +95,8 @@ class Supergraph(nn.Module):
     ) -> Tensor:
         """Return the output of one task from the stem's features, which all tasks have in common."""
         if active is None:
-            active = [row.nonzero().flatten().tolist() for row in mix_LK.detach()]
-        features_BCHW = low_level_BCHW = stem_BCHW
+            active = [[op for op, weight in enumerate(row) if weight != 0.0] for row in mix_LK.detach().tolist()]
+        features_BCHW = low_level_BCHW = lay_out(stem_BCHW, self.backbone.info, training=self.training)
         for index, (ops, chosen) in enumerate(zip(self.layers, active, strict=True)):
             assert isinstance(ops, nn.ModuleList)
             features_BCHW = mix_ops([ops[op] for op in chosen], features_BCHW, [mix_LK[index, op] for op in chosen])
