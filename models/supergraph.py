@@ -23,6 +23,14 @@ from models.op_bank import mix_ops
 ActiveOps = Sequence[Sequence[int]]
 """Per layer, the indices of the ops that are evaluated."""
 
+NEGLIGIBLE_WEIGHT = 1e-6
+"""Ops of at most this weight are not evaluated: with five ops in 18 layers that moves features by less than 1e-4."""
+
+
+def find_active_ops(mix_LK: Tensor) -> list[list[int]]:
+    """Return per layer the indices of the ops whose weight is not negligible; pass a mix on the CPU, it is read."""
+    return [[op for op, weight in enumerate(row) if abs(weight) > NEGLIGIBLE_WEIGHT] for row in mix_LK.tolist()]
+
 
 class Supergraph(nn.Module):
     """All branchings of one backbone over T tasks.
@@ -75,8 +83,8 @@ class Supergraph(nn.Module):
         Args:
             image_BCHW: Input images.
             task: The task whose head is used.
-            mix_LK: Weight of every op; ops of weight 0 are not evaluated, so they get no gradient and their batch
-                norms see no batch.
+            mix_LK: Weight of every op; ops of negligible weight are not evaluated, so they get no gradient and their
+                batch norms see no batch.
             active: The ops to evaluate, when the caller knows them; found from `mix_LK` otherwise.
 
         Returns:
@@ -95,7 +103,7 @@ class Supergraph(nn.Module):
     ) -> Tensor:
         """Return the output of one task from the stem's features, which all tasks have in common."""
         if active is None:
-            active = [[op for op, weight in enumerate(row) if weight != 0.0] for row in mix_LK.detach().tolist()]
+            active = find_active_ops(mix_LK)
         features_BCHW = low_level_BCHW = lay_out(stem_BCHW, self.backbone.info, training=self.training)
         for index, (ops, chosen) in enumerate(zip(self.layers, active, strict=True)):
             assert isinstance(ops, nn.ModuleList)

@@ -1,7 +1,7 @@
 """The search loop: warm-up, then every epoch one pass that moves the logits and one that moves the weights.
 
 Source: Bruggemann et al., BMVC 2020, Sec. 3.2-4.1. The logits see the arch split, the weights the other samples; both
-passes use batch statistics. What differs from the paper (budget controller, thinned mixes, dropped ops) is in DECISIONS.md.
+passes use batch statistics. DECISIONS.md says what differs from the paper.
 Shapes: B batch, L layers, T tasks, K ops per layer.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.blocks import set_dropout
 from models.branching import Branching
 from models.supergraph import Supergraph
 from search.budget import BudgetController
@@ -34,12 +35,14 @@ from search.relaxation import (
     thin_mix,
 )
 from search.resource import expected_madds
-from search.run_state import PeriodicSaver, State, find_state, seed_everything
+from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import Objective, SearchSpec
 from search.tasks import KINDS, build_loss, has_labels
 
 BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
+DROP_FROM = float(__import__("os").environ.get("DROP_FROM", "0.5"))
+"""Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
 THIN_BELOW = 0.2
 """Ops that weigh less in a draw are thinned out at random, without bias (see `thin_mix`)."""
 SECONDS_BETWEEN_SAVES = 20.0
@@ -149,6 +152,7 @@ class BilevelSearch:
         self.loss_weights = {task.name: KINDS[task.kind].loss_weight for task in problem.tasks}
         seed_everything(problem.seed, "supergraph")
         network = build_network().to(device).train()
+        set_dropout(network, 0.0)  # the mixes are noise enough; and torch's own generator would not survive a resume
         arch_logits_LTK = torch.zeros(network.num_layers, len(problem.tasks), network.num_ops, requires_grad=True)
         self.loop = _Loop(
             network,
@@ -157,7 +161,7 @@ class BilevelSearch:
             build_optimiser(network.parameters(), spec.weights),
             BudgetController(
                 problem.budget_madds / problem.costs.single_madds,
-                spec.budget_by,
+                spec.budget_by * max(1, spec.epochs - spec.warmup_epochs),
                 _count_batches(len(self.arch_indices), spec.batch_size),
             ),
         )
@@ -170,7 +174,8 @@ class BilevelSearch:
         """Run to the end, from the saved state where there is one, and return what was found; None when cancelled."""
         saved = find_state(store, state_name, self.device)
         if saved is not None:
-            self.loop.restore(saved)
+            with taking_up(state_name):
+                self.loop.restore(saved)
         loop, epochs = self.loop, self.problem.spec.epochs
         total = self._count_steps(0, epochs)
         done = self._count_steps(0, loop.epoch) + loop.step
@@ -292,8 +297,10 @@ class BilevelSearch:
         loop, weight = self.loop, self.problem.spec.resource_weight
         share = self._expected_share(generator)
         if weight is None:
-            loop.controller = loop.controller.updated(float(share.detach()), self._progress(loop.epoch))
-            weight = loop.controller.weight
+            loop.controller = loop.controller.updated(float(share.detach()))
+            # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
+            # 1 / temperature; the same factor keeps the balance that lambda stands for over the whole search.
+            weight = loop.controller.weight / self._temperature(loop.epoch)
         (weight * share).backward()
 
     def _begin_weights_pass(self) -> None:
@@ -301,13 +308,15 @@ class BilevelSearch:
         loop, spec = self.loop, self.problem.spec
         loop.row = {"epoch": loop.epoch + 1, "warming_up": self._warming_up(loop.epoch)}
         if not self._warming_up(loop.epoch):
-            if spec.drop_below > 0:
+            if spec.drop_below > 0 and self._progress(loop.epoch) >= DROP_FROM:
                 with torch.no_grad():
                     loop.arch_logits_LTK.copy_(drop_unlikely(loop.arch_logits_LTK, spec.drop_below))
             loop.row |= self._describe_logits()
         loop.loss_sums = {task.name: [0.0, 0.0] for task in self.problem.tasks}
-        # Momentum gathered under other logits would push the wrong way (Sec. 4.1).
-        loop.weight_optimiser = build_optimiser(loop.network.parameters(), spec.weights)
+        if spec.weights.method == "sgd":
+            # Momentum gathered under other logits would push the wrong way (Sec. 4.1). Adam's second moments are scales,
+            # not directions: forgetting them makes every epoch begin with steps of full length in all directions.
+            loop.weight_optimiser = build_optimiser(loop.network.parameters(), spec.weights)
 
     def _weights_batch(self, indices: Tensor, position: float, generator: torch.Generator) -> None:
         """Move the weights by one batch, one step per task (Sec. 4.1); tasks without labels in it are passed over."""
@@ -361,7 +370,6 @@ class BilevelSearch:
         return {
             "temperature": self._temperature(loop.epoch),
             "expected_madds": float(share) * single,
-            "target_madds": loop.controller.target_share(self._progress(loop.epoch)) * single,
             "resource_weight": loop.controller.weight if fixed is None else fixed,
             "probabilities_LTK": [
                 [[round(p, 4) for p in row] for row in layer] for layer in probabilities_LTK.tolist()

@@ -1,20 +1,22 @@
 """The budget controller: finds the resource weight (the paper's lambda) that brings the expected cost to the budget.
 
-A person asks for "at most 9.1 G MAdds", not for a lambda. Dual ascent on log lambda, damped and bounded: the target
-falls from the start to the budget by `budget_by` of the search, early enough for the logits to follow before the
-temperature freezes them. All costs here are shares of the single-task total. Pure arithmetic, no torch.
+A person asks for "at most 9.1 G MAdds", not for a lambda. The controller steers the slope of the cost, not its error:
+it compares how fast the expected cost falls with how fast it must fall to be at the budget when `budget_by` of the
+search is done. All costs here are shares of the single-task total. Pure arithmetic, no torch.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-GAIN = 6.0
-"""How strongly a share of cost too high or too low moves log lambda in one epoch's worth of steps."""
-DAMPING = 12.0
-"""How strongly the trend of the cost (share per epoch) holds log lambda back: it already moves the right way."""
-LOWEST, START, HIGHEST = 1e-3, 0.5, 30.0
+GAIN = 15.0
+"""Change of log lambda in an epoch, per share of cost that the slope per epoch is off."""
+WIDEST_ERROR = 0.05
+"""Largest slope error that counts, so that lambda at most doubles or halves in an epoch."""
+SHORTEST_HORIZON = 1.5
+"""Epochs in which a remaining difference is to be made up once `budget_by` is over."""
+LOWEST, START, HIGHEST = 1e-2, 0.5, 20.0
 """Bounds and first value of lambda, in loss per share of the single-task cost."""
 
 
@@ -24,40 +26,37 @@ class BudgetController:
 
     Attributes:
         budget_share: The budget as a share of the single-task cost.
-        budget_by: Share of the search by which the target has come down to the budget.
-        steps_per_epoch: Architecture steps in one epoch; makes the gains independent of the batch size.
+        epochs_to_budget: Epochs after the warm-up in which the expected cost is to come down to the budget.
+        steps_per_epoch: Architecture steps in one epoch; makes the gain independent of the batch size.
         log_weight: log lambda.
-        start_share: Expected cost before the first step; None until it is seen.
-        last_share: Expected cost at the last step.
+        steps: Architecture steps seen.
+        last_share: Expected cost at the last step; None before the first.
+        slope: Running mean of the change of the expected cost, in share per epoch.
     """
 
     budget_share: float
-    budget_by: float
+    epochs_to_budget: float
     steps_per_epoch: int
     log_weight: float = math.log(START)
-    start_share: float | None = None
+    steps: int = 0
     last_share: float | None = None
+    slope: float = 0.0
 
     @property
     def weight(self) -> float:
         """Return lambda."""
         return math.exp(self.log_weight)
 
-    def target_share(self, progress: float) -> float:
-        """Return the cost aimed at when `progress` (0..1) of the search after the warm-up is done."""
-        if self.start_share is None or self.start_share <= self.budget_share:
-            return self.budget_share
-        left = max(0.0, 1.0 - progress / self.budget_by)
-        return self.budget_share + left * (self.start_share - self.budget_share)
-
-    def updated(self, expected_share: float, progress: float) -> BudgetController:
+    def updated(self, expected_share: float) -> BudgetController:
         """Return the controller after one architecture step that saw this expected cost."""
-        start = expected_share if self.start_share is None else self.start_share
-        seen = BudgetController(
-            self.budget_share, self.budget_by, self.steps_per_epoch, self.log_weight, start, expected_share
-        )
-        error = expected_share - seen.target_share(progress)
-        trend = 0.0 if self.last_share is None else expected_share - self.last_share
-        moved = self.log_weight + GAIN * error / self.steps_per_epoch + DAMPING * trend
+        change = 0.0 if self.last_share is None else (expected_share - self.last_share) * self.steps_per_epoch
+        memory = math.exp(-1.0 / self.steps_per_epoch)
+        slope = memory * self.slope + (1.0 - memory) * change
+        horizon = max(SHORTEST_HORIZON, self.epochs_to_budget - self.steps / self.steps_per_epoch)
+        wanted_slope = (self.budget_share - expected_share) / horizon
+        error = min(max(slope - wanted_slope, -WIDEST_ERROR), WIDEST_ERROR)
+        moved = self.log_weight + GAIN * error / self.steps_per_epoch
         bounded = min(max(moved, math.log(LOWEST)), math.log(HIGHEST))
-        return BudgetController(self.budget_share, self.budget_by, self.steps_per_epoch, bounded, start, expected_share)
+        return replace(
+            self, log_weight=bounded, steps=self.steps + 1, last_share=expected_share, slope=slope
+        )

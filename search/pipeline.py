@@ -30,12 +30,14 @@ from search.errors import ArchitectureFileError, BudgetError, DeviceError, Resum
 from search.evaluate import compute_delta_m, evaluate
 from search.lut import CostTable, measure_costs
 from search.pareto import non_dominated
+from search.pictures import draw_predictions
 from search.ports import ArtifactStore, Cancelled, Message, Reporter, StageFinished, StageProgress, StageStarted
 from search.presets import build_spec
 from search.results import (
     Baselines,
     Candidate,
     Evaluation,
+    History,
     MetricValue,
     Results,
     SharedBaseline,
@@ -51,6 +53,7 @@ from search.spec import JobSpec, resolve_budget
 from search.tasks import KINDS
 
 EVALUATION_BATCH = 50
+NUM_PICTURED = 4
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,7 @@ def retrain_architecture(
         input_size=architecture.input_size,
     )
     tasks = resolve_tasks(info, spec.tasks)
-    costs = measure_costs(
-        spec.backbone, tasks, spec.data.input_size, info.image_channels, surroundings.cache_dir
-    )
+    costs = measure_costs(spec.backbone, tasks, spec.data.input_size, info.image_channels, surroundings.cache_dir)
     study = _Study(spec, info, tasks, costs, _load(info, tasks, spec, surroundings), device, surroundings)
     surroundings.store.write("architecture.json", architecture.to_json_bytes())
     return _train(study, architecture, "", f"retrain {dataset}").metrics
@@ -158,7 +159,11 @@ def evaluate_candidate(
     device = choose_device(surroundings.device)
     tasks = tuple(info.task(name) for name in architecture.tasks)
     recipe = build_spec(
-        dataset=info.name, tasks=None, backbone=architecture.backbone, budgets=["100%"], preset=preset,
+        dataset=info.name,
+        tasks=None,
+        backbone=architecture.backbone,
+        budgets=["100%"],
+        preset=preset,
         input_size=architecture.input_size,
     )
     data = _load(info, tasks, recipe, surroundings)
@@ -190,9 +195,7 @@ def load_network(architecture: Architecture, weights: bytes) -> BranchedNetwork:
 
 def build_network(architecture: Architecture) -> BranchedNetwork:
     """Return the network of an architecture with fresh random weights."""
-    heads = {
-        task: HeadSpec(KINDS[shape.kind].dense, shape.channels) for task, shape in architecture.heads.items()
-    }
+    heads = {task: HeadSpec(KINDS[shape.kind].dense, shape.channels) for task, shape in architecture.heads.items()}
     return BranchedNetwork(
         get_backbone(architecture.backbone), heads, architecture.image_channels, architecture.branching
     )
@@ -232,7 +235,7 @@ def budget_name(budget: str) -> str:
 
 
 def _check_budget(budget: str, costs: CostTable, reporter: Reporter) -> int:
-    """Return the MAdds of a budget, refusing one below the fully shared network and remarking on one that is too wide."""
+    """Return the MAdds of a budget; refuse one below the fully shared network, remark on one that is too wide."""
     madds = resolve_budget(budget, costs.single_madds)
     if madds < costs.shared_madds:
         # One digit more and rounded up, so that the percentage named is itself feasible.
@@ -292,6 +295,7 @@ def _run_candidate(study: _Study, name: str, budget_madds: int, baselines: Basel
     metrics = delta_m = None
     if baselines is not None:
         metrics = _train(study, architecture, folder, f"retrain {name}").metrics
+        _picture(study, architecture, folder)
         delta_m = compute_delta_m(metrics, baselines.single.metrics)
     return Candidate(
         name=name,
@@ -317,8 +321,10 @@ def _search(study: _Study, folder: str, name: str, budget_madds: int) -> Archite
     spec = study.spec
     problem = SearchProblem(spec.search, spec.objective, study.tasks, study.costs, budget_madds, spec.seed)
     scale = spec.search.resolution_scale
-    data = study.data if scale == 1.0 else load_data(
-        study.info, study.tasks, spec.data, resolution_scale=scale, cache_dir=around.cache_dir
+    data = (
+        study.data
+        if scale == 1.0
+        else load_data(study.info, study.tasks, spec.data, resolution_scale=scale, cache_dir=around.cache_dir)
     )
     search = BilevelSearch(
         problem,
@@ -373,12 +379,27 @@ def _train(study: _Study, architecture: Architecture, folder: str, stage: str) -
     weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in network.state_dict().items()}
     around.store.write(f"{folder}weights.safetensors", save_safetensors(weights))
     evaluation = Evaluation(
-        preset=study.spec.preset, madds=architecture.madds, params=architecture.params, metrics=metrics, history=tuple(history)
+        preset=study.spec.preset,
+        madds=architecture.madds,
+        params=architecture.params,
+        metrics=metrics,
+        history=tuple(history),
     )
     around.store.write(document, evaluation.to_json_bytes())
     around.store.delete(state_name)
     around.reporter.emit(StageFinished(stage, {name: metric.value for name, metric in metrics.items()}))
     return evaluation
+
+
+def _picture(study: _Study, architecture: Architecture, folder: str) -> None:
+    """Leave a picture of what the trained network of a folder predicts on the first validation samples."""
+    store, picture = study.around.store, f"{folder}predictions.png"
+    if store.exists(picture):
+        return
+    network = load_network(architecture, store.read(f"{folder}weights.safetensors")).to(study.device)
+    tasks = tuple(study.info.task(name) for name in architecture.tasks)
+    indices = range(min(NUM_PICTURED, len(study.data.val)))
+    store.write(picture, draw_predictions(network, study.data.val, tasks, indices, device=study.device))
 
 
 def _evaluate(
@@ -465,6 +486,7 @@ def _describe(study: _Study) -> Study:
             stem_madds=costs.stem_madds,
             layer_names=costs.layer_names,
             layer_madds=costs.layer_madds,
+            layer_params=costs.layer_params,
             decoder_madds=dict(costs.decoder_madds),
             shared_madds=costs.shared_madds,
             split_madds=costs.split_madds,
@@ -476,7 +498,7 @@ def _describe(study: _Study) -> Study:
 
 
 def _front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """Return the names of the candidates that no other beats in both MAdds and delta_m; all where none was retrained."""
+    """Return the names of the candidates that none beats in both MAdds and delta_m; all where none was retrained."""
     measured = [(candidate, candidate.delta_m) for candidate in candidates if candidate.delta_m is not None]
     if not measured:
         return tuple(candidate.name for candidate in candidates)
@@ -484,27 +506,22 @@ def _front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     return tuple(measured[index][0].name for index in chosen)
 
 
-def _collect_history(study: _Study, names: Sequence[str]) -> Mapping[str, object]:
+def _collect_history(study: _Study, names: Sequence[str]) -> History:
     """Return the learning curves of all stages for the report, from the files the stages left."""
-    store, rows = study.around.store, {}
+    store = study.around.store
+    rows: dict[str, Sequence[Mapping[str, object]]] = {}
     for name in names:
         found = find_state(store, f"candidates/{name}/search.pt", torch.device("cpu"))
         if found is not None:
-            rows[f"search {name}"] = [_figures(row) for row in found["history"]]
+            rows[f"search {name}"] = found["history"]
     folders = {f"retrain {name}": f"candidates/{name}/" for name in names}
     folders |= {"fully shared": "baselines/shared/"}
     folders |= {f"single {task.name}": f"baselines/single-{task.name}/" for task in study.tasks}
     for stage, folder in folders.items():
         document = f"{folder}evaluation.json"
         if store.exists(document):
-            rows[stage] = [_figures(row) for row in Evaluation.from_json_bytes(store.read(document), document).history]
+            rows[stage] = Evaluation.from_json_bytes(store.read(document), document).history
     return thin_history(rows)
-
-
-def _figures(row: Mapping[str, object]) -> dict[str, float]:
-    """Return the plain figures of a row of history, with its epoch as the step."""
-    figures = {name: float(value) for name, value in row.items() if type(value) in (int, float) and name != "epoch"}
-    return {"step": float(str(row["epoch"])), **figures}
 
 
 def _stop_if(stopped: bool) -> None:

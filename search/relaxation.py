@@ -1,4 +1,4 @@
-"""Relaxation: architecture logits -> the mix by which the supergraph weighs its ops, and how it hardens over the epochs.
+"""Relaxation: architecture logits -> the mix by which the supergraph weighs its ops, and how it hardens.
 
 Source: Bruggemann et al., BMVC 2020, Sec. 3.2 (Gumbel-Softmax relaxation). The logits live on the CPU: they are a few
 hundred numbers, and which ops are evaluated must be known there.

@@ -1,7 +1,8 @@
-"""Training of one concrete network: a candidate, the fully shared baseline or a single-task baseline, all by one recipe.
+"""Training of one concrete network: candidate, shared baseline or single-task baseline, all by one recipe.
 
-One step per batch on the weighted sum of all tasks' losses; the learning rate of an op shared by n tasks is divided by
-n. Source: Bruggemann et al., BMVC 2020, supplement ("Implementation"). Shapes: B batch.
+One step per batch on the weighted sum of all tasks' losses; with SGD the learning rate of an op shared by n tasks is divided by
+n, which balances the sum of n gradients (Adam's steps do not grow with that sum). Source: Bruggemann et al.,
+BMVC 2020, supplement ("Implementation"). Shapes: B batch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from search.data.loading import TaskDataset
 from search.data.splits import epoch_batches, make_generator
 from search.optimiser import build_optimiser, poly_factor, set_learning_rate
 from search.ports import ArtifactStore, Cancelled, Reporter, StageProgress, StageStarted
-from search.run_state import PeriodicSaver, State, find_state, seed_everything
+from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import TrainSpec
 from search.tasks import KINDS, build_loss, has_labels
 
@@ -76,7 +77,7 @@ class Retraining:
         self.losses = {task.name: build_loss(task) for task in tasks}
         set_dropout(network, spec.dropout)
         groups: list[dict[str, object]] = [
-            {"params": parameters, "share": 1.0 / num_tasks}
+            {"params": parameters, "share": 1.0 / num_tasks if spec.weights.method == "sgd" else 1.0}
             for num_tasks, parameters in sorted(network.parameters_by_sharing().items())
         ]
         self.loop = _Loop(network.train(), build_optimiser(groups, spec.weights))
@@ -84,10 +85,11 @@ class Retraining:
     def run(
         self, *, store: ArtifactStore, state_name: str, stage: str, reporter: Reporter, cancelled: Cancelled
     ) -> History | None:
-        """Train to the end, from the saved state where there is one, and return a row per epoch; None when cancelled."""
+        """Train to the end, from the saved state if there is one, and return a row per epoch; None when cancelled."""
         saved = find_state(store, state_name, self.device)
         if saved is not None:
-            self.loop.restore(saved)
+            with taking_up(state_name):
+                self.loop.restore(saved)
         loop, epochs = self.loop, self.spec.epochs
         num_batches = len(self._batches(0))
         reporter.emit(StageStarted(stage, loop.epoch * num_batches + loop.step, epochs * num_batches))
