@@ -77,16 +77,21 @@ RECIPES: dict[tuple[str, str], Recipe] = {
         _TINY_TRAIN.model_copy(update={"epochs": 30}),
         augment=False,
     ),
-    ("smoke", "dense"): Recipe(
+    ("smoke", "mobilenet"): Recipe(
         _QUICK_DENSE_SEARCH.model_copy(update={"epochs": 5, "warmup_epochs": 1}),
         _QUICK_DENSE_TRAIN.model_copy(update={"epochs": 6}),
         augment=False,
         num_train=200,
         num_val=40,
     ),
-    ("quick", "dense"): Recipe(_QUICK_DENSE_SEARCH, _QUICK_DENSE_TRAIN, augment=True),
-    ("paper", "dense"): Recipe(_PAPER_SEARCH, _PAPER_TRAIN, augment=True),
+    ("quick", "mobilenet"): Recipe(_QUICK_DENSE_SEARCH, _QUICK_DENSE_TRAIN, augment=True),
+    ("paper", "mobilenet"): Recipe(_PAPER_SEARCH, _PAPER_TRAIN, augment=True),
 }
+for _preset in ("smoke", "quick"):
+    RECIPES[_preset, "resnet"] = RECIPES[_preset, "mobilenet"]
+RECIPES["paper", "resnet"] = Recipe(  # memory for half the images
+    _PAPER_SEARCH.model_copy(update={"batch_size": 8}), _PAPER_TRAIN.model_copy(update={"batch_size": 8}), augment=True
+)
 PRESETS = tuple(dict.fromkeys(preset for preset, _ in RECIPES))
 
 
@@ -127,7 +132,7 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
         raise SettingError("A search needs at least one budget such as 60% or 9.1G, got none. Add --budget.")
     if not 0 <= seed < 2**31:
         raise SettingError(f"The seed must lie between 0 and {2**31 - 1}, got {seed}.")
-    recipe = RECIPES[preset, "tiny" if family == "tiny" else "dense"]
+    recipe = RECIPES[preset, family]
     return JobSpec(
         dataset=dataset,
         tasks=chosen,
@@ -139,13 +144,18 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
         with_retrain=with_retrain,
         data=DataSpec(
             input_size=_check_size(info, input_size or info.default_size),
-            num_train=recipe.num_train,
-            num_val=recipe.num_val,
+            num_train=_at_most(recipe.num_train, info.num_train),
+            num_val=_at_most(recipe.num_val, info.num_val),
             augment=recipe.augment,
         ),
         search=recipe.search,
         retrain=recipe.retrain,
     )
+
+
+def _at_most(limit: int | None, available: int) -> int | None:
+    """Return a limit on the samples of a split that has so many, None for all of them."""
+    return None if limit is None else min(limit, available)
 
 
 def _check_size(info: DatasetInfo, size: tuple[int, int]) -> tuple[int, int]:

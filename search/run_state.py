@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -45,7 +46,13 @@ def find_state(store: ArtifactStore, name: str, device: torch.device) -> State |
         raise StateFileError(
             f"The state file '{name}' is corrupt: its checksum does not match. Delete it to run this stage anew."
         )
-    state: State = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    try:
+        state: State = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise StateFileError(
+            f"The state file '{name}' must hold tensors and plain values as this program saves them, but it cannot be "
+            "read. Delete it to run this stage anew."
+        ) from error
     return state
 
 

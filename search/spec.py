@@ -29,14 +29,14 @@ def parse_budget(text: str | int) -> str:
         text: For example "9.1G", "550M", "1200000" or "60%".
 
     Raises:
-        BudgetError: Malformed, less than one MAdd, zero or over a million percent.
+        BudgetError: Malformed, zero, less than one MAdd or 10^18 of them, over a million percent.
     """
     match = _BUDGET.fullmatch(str(text).strip())
     # In decimals, since 9.1 is no binary number; 18 digits times a unit stay exact in them.
     number = Decimal(match["number"]) if match and len(match["number"]) <= 18 else Decimal(0)
     percentage = match is not None and match["unit"] == "%"
     madds = 0 if match is None or percentage else round(number * _UNITS[match["unit"]])
-    if not (0 < number <= 10**6 if percentage else madds > 0):
+    if not (0 < number <= 10**6 if percentage else 0 < madds < 10**18):
         raise BudgetError(
             f"A budget is a number of MAdds such as 9.1G, 550M or 1200000, or a percentage of the single-task total "
             f"such as 60%, got {str(text)[:40]!r}."
