@@ -316,6 +316,7 @@ def _search(study: _Study, folder: str, name: str, budget_madds: int) -> Archite
     if around.store.exists(document):
         architecture = Architecture.from_json_bytes(around.store.read(document), document)
         _check_same_study(study, architecture, document)
+        around.store.delete(f"{folder}search.state")  # a kill may have come between the document and this
         around.reporter.emit(StageFinished(stage, {"madds": float(architecture.madds)}, reused=True))
         return architecture
     spec = study.spec
@@ -359,6 +360,7 @@ def _train(study: _Study, architecture: Architecture, folder: str, stage: str) -
     document = f"{folder}evaluation.json"
     if around.store.exists(document):
         found = Evaluation.from_json_bytes(around.store.read(document), document)
+        around.store.delete(f"{folder}training.state")
         around.reporter.emit(StageFinished(stage, reused=True))
         return found
     around.store.write(f"{folder}architecture.json", architecture.to_json_bytes())
