@@ -41,7 +41,7 @@ from search.tasks import KINDS, build_loss, has_labels
 
 BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
-DROP_FROM = float(__import__("os").environ.get("DROP_FROM", "0.5"))
+DROP_FROM = 0.5
 """Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
 THIN_BELOW = 0.2
 """Ops that weigh less in a draw are thinned out at random, without bias (see `thin_mix`)."""
@@ -161,7 +161,7 @@ class BilevelSearch:
             build_optimiser(network.parameters(), spec.weights),
             BudgetController(
                 problem.budget_madds / problem.costs.single_madds,
-                spec.budget_by * max(1, spec.epochs - spec.warmup_epochs),
+                spec.budget_by * max(1, spec.epochs - spec.first_search_epoch),
                 _count_batches(len(self.arch_indices), spec.batch_size),
             ),
         )
@@ -212,13 +212,13 @@ class BilevelSearch:
         return SearchOutcome(branching, arch_logits_LTK, tuple(self.loop.history))
 
     def _warming_up(self, epoch: int) -> bool:
-        """Return whether an epoch belongs to the warm-up."""
-        return epoch < self.problem.spec.warmup_epochs
+        """Return whether an epoch belongs to the pretraining or the warm-up, in which the logits stand still."""
+        return epoch < self.problem.spec.first_search_epoch
 
     def _progress(self, epoch: int) -> float:
         """Return how far an epoch is into the search proper, 0 for the first after the warm-up, 1 for the last."""
         spec = self.problem.spec
-        return max(0.0, (epoch - spec.warmup_epochs) / max(1, spec.epochs - spec.warmup_epochs - 1))
+        return max(0.0, (epoch - spec.first_search_epoch) / max(1, spec.epochs - spec.first_search_epoch - 1))
 
     def _temperature(self, epoch: int) -> float:
         """Return the Gumbel-Softmax temperature of an epoch."""
@@ -244,7 +244,7 @@ class BilevelSearch:
         """Return how many batches the epochs from `first_epoch` up to, not including, `last_epoch` have."""
         size, spec = self.problem.spec.batch_size, self.problem.spec
         num_logits, num_weights = (_count_batches(len(part), size) for part in (self.arch_indices, self.weight_indices))
-        searching = max(0, last_epoch - max(first_epoch, spec.warmup_epochs))
+        searching = max(0, last_epoch - max(first_epoch, spec.first_search_epoch))
         return (last_epoch - first_epoch) * num_weights + searching * num_logits
 
     def _run_step(self) -> None:
@@ -267,7 +267,7 @@ class BilevelSearch:
         mix_LTK = self._draw_mix(generator)
         with torch.no_grad():  # the weights stand still here, so the stem serves all tasks without a graph
             stem_BCHW = loop.network.stem(batch["image"])
-        slopes_LTK = torch.zeros_like(mix_LTK)
+        slopes_LTK, total_loss = torch.zeros_like(mix_LTK), 0.0
         for position, task in enumerate(self.problem.tasks):
             if not has_labels(task, batch[task.name]):
                 continue
@@ -277,9 +277,10 @@ class BilevelSearch:
             loss = self.loss_weights[task.name] * self.losses[task.name](output, batch[task.name])
             (slope_LK,) = torch.autograd.grad(loss, mix_LK)  # no weight gradients are computed
             slopes_LTK[:, position] = slope_LK.to("cpu")
+            total_loss += float(loss.detach())
         loop.arch_optimiser.zero_grad()
         mix_LTK.backward(slopes_LTK)
-        self._add_resource_gradient(generator)
+        self._add_resource_gradient(total_loss, generator)
         loop.arch_optimiser.step()
         with torch.no_grad():
             loop.arch_logits_LTK.masked_fill_(loop.arch_logits_LTK < DROPPED_LOGIT / 2, DROPPED_LOGIT)
@@ -292,12 +293,12 @@ class BilevelSearch:
         )
         return (layers + costs.base_madds) / costs.single_madds
 
-    def _add_resource_gradient(self, generator: torch.Generator) -> None:
+    def _add_resource_gradient(self, total_loss: float, generator: torch.Generator) -> None:
         """Add the gradient of lambda times the expected cost, and let the controller see that cost."""
         loop, weight = self.loop, self.problem.spec.resource_weight
         share = self._expected_share(generator)
         if weight is None:
-            loop.controller = loop.controller.updated(float(share.detach()))
+            loop.controller = loop.controller.updated(float(share.detach()), total_loss)
             # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
             # 1 / temperature; the same factor keeps the balance that lambda stands for over the whole search.
             weight = loop.controller.weight / self._temperature(loop.epoch)
@@ -313,9 +314,12 @@ class BilevelSearch:
                     loop.arch_logits_LTK.copy_(drop_unlikely(loop.arch_logits_LTK, spec.drop_below))
             loop.row |= self._describe_logits()
         loop.loss_sums = {task.name: [0.0, 0.0] for task in self.problem.tasks}
-        if spec.weights.method == "sgd":
-            # Momentum gathered under other logits would push the wrong way (Sec. 4.1). Adam's second moments are scales,
-            # not directions: forgetting them makes every epoch begin with steps of full length in all directions.
+        pretrained = loop.epoch > 0 and loop.epoch == spec.pretrain_epochs
+        if pretrained:
+            loop.network.align_ops()
+        if spec.weights.method == "sgd" or pretrained:
+            # Momentum gathered under other logits would push the wrong way (Sec. 4.1). Adam's second moments are
+            # scales, not directions: without them every epoch would begin with steps of full length.
             loop.weight_optimiser = build_optimiser(loop.network.parameters(), spec.weights)
 
     def _weights_batch(self, indices: Tensor, position: float, generator: torch.Generator) -> None:
@@ -333,7 +337,8 @@ class BilevelSearch:
                 continue
             mix_LK = mix_LTK[:, position_T]
             if self._warming_up(loop.epoch):
-                mix_LK = identity_mix(loop.network.num_layers, loop.network.num_ops, position_T)
+                op = position_T if loop.epoch >= spec.pretrain_epochs else 0
+                mix_LK = identity_mix(loop.network.num_layers, loop.network.num_ops, op)
             loss = self._weights_step(batch, task, mix_LK)
             loop.loss_sums[task.name][0] += loss
             loop.loss_sums[task.name][1] += 1

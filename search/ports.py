@@ -65,7 +65,7 @@ class Reporter(Protocol):
 
 
 class ArtifactStore(Protocol):
-    """Keeps the files of one run under relative names with forward slashes, e.g. "candidates/60pct/architecture.json"."""
+    """Keeps the files of one run under relative names, e.g. "candidates/60pct/architecture.json"."""
 
     def write(self, name: str, content: bytes) -> None:
         """Store content under a name, whole or not at all, replacing what was there."""

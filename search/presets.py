@@ -26,19 +26,21 @@ class Recipe:
     num_val: int | None = None
 
 
-_ADAM = OptimiserSpec(method="adam", learning_rate=4e-3, weight_decay=0.0, poly_power=0.9)
+_ADAM = OptimiserSpec(method="adam", learning_rate=8e-3, weight_decay=0.0, poly_power=0.9)
 _SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
 
 # A network of a few thousand weights learns from scratch: Adam, larger steps for the logits, and a temperature that
 # falls exponentially, which leaves time for the logits to settle among hard choices.
 _TINY_SEARCH = SearchSpec(
-    epochs=25,
-    warmup_epochs=4,
+    epochs=30,
+    pretrain_epochs=6,
+    warmup_epochs=1,
     batch_size=64,
     weights=_ADAM,
-    arch_learning_rate=3e-2,
+    arch_learning_rate=5e-2,
     temperature_schedule="exponential",
-    drop_below=0.05,
+    budget_by=0.5,
+    drop_below=0.03,
 )
 _TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM.model_copy(update={"learning_rate": 1e-2}))
 
@@ -63,7 +65,7 @@ _QUICK_DENSE_TRAIN = TrainSpec(
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("smoke", "tiny"): Recipe(
-        _TINY_SEARCH.model_copy(update={"epochs": 6, "warmup_epochs": 2}),
+        _TINY_SEARCH.model_copy(update={"epochs": 6, "pretrain_epochs": 1}),
         _TINY_TRAIN.model_copy(update={"epochs": 3}),
         augment=False,
         num_train=1000,
@@ -72,7 +74,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("quick", "tiny"): Recipe(_TINY_SEARCH, _TINY_TRAIN, augment=False),
     ("paper", "tiny"): Recipe(
         _TINY_SEARCH.model_copy(
-            update={"epochs": 50, "warmup_epochs": 8, "temperature_schedule": "linear", "drop_below": 0.0}
+            update={"epochs": 60, "warmup_epochs": 2, "temperature_schedule": "linear", "drop_below": 0.0}
         ),
         _TINY_TRAIN.model_copy(update={"epochs": 30}),
         augment=False,

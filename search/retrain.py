@@ -1,8 +1,8 @@
 """Training of one concrete network: candidate, shared baseline or single-task baseline, all by one recipe.
 
-One step per batch on the weighted sum of all tasks' losses; with SGD the learning rate of an op shared by n tasks is divided by
-n, which balances the sum of n gradients (Adam's steps do not grow with that sum). Source: Bruggemann et al.,
-BMVC 2020, supplement ("Implementation"). Shapes: B batch.
+One step per batch on the weighted sum of all tasks' losses; with SGD the learning rate of an op shared by n tasks is
+divided by n, which balances the sum of n gradients (Adam's steps do not grow with that sum). Source: Bruggemann et
+al., BMVC 2020, supplement ("Implementation"). Shapes: B batch.
 """
 
 from __future__ import annotations

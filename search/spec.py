@@ -99,7 +99,9 @@ class SearchSpec(_Frozen):
     """The search stage.
 
     Attributes:
-        epochs: Epochs in all, warm-up included.
+        epochs: Epochs in all, pretraining and warm-up included.
+        pretrain_epochs: Epochs in which all tasks train one op per layer, which all ops of the layer then start from;
+            stands in for ImageNet weights where there are none.
         warmup_epochs: Epochs in which op t is trained through task t only and the logits stay at zero.
         batch_size: Images per step, of both passes.
         arch_fraction: Share of the training samples that trains the logits; the rest trains the weights.
@@ -117,6 +119,7 @@ class SearchSpec(_Frozen):
     """
 
     epochs: Annotated[int, Field(ge=1)]
+    pretrain_epochs: Annotated[int, Field(ge=0)] = 0
     warmup_epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     arch_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -130,6 +133,11 @@ class SearchSpec(_Frozen):
     budget_by: Annotated[float, Field(gt=0, le=1)] = 0.4
     resource_weight: Annotated[float, Field(ge=0)] | None = None
     drop_below: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+    @property
+    def first_search_epoch(self) -> int:
+        """Return the first epoch in which the logits move."""
+        return self.pretrain_epochs + self.warmup_epochs
 
 
 class TrainSpec(_Frozen):

@@ -97,7 +97,9 @@ def test_a_metric_is_finite() -> None:
 def test_a_baseline_of_zero_counts_as_one_point(value: float, expected: float) -> None:
     """Over a baseline that learned nothing the gain is finite and grows with the metric."""
     baseline = {"edge": MetricValue(metric="odsF", value=0.0, higher_is_better=True)}
-    assert compute_delta_m({"edge": MetricValue(metric="odsF", value=value, higher_is_better=True)}, baseline) == expected
+    assert (
+        compute_delta_m({"edge": MetricValue(metric="odsF", value=value, higher_is_better=True)}, baseline) == expected
+    )
 
 
 def test_a_perfect_error_baseline_stays_finite() -> None:
