@@ -17,7 +17,7 @@ def value_and_gradient(loss: losses.Loss, output: Tensor, label: Tensor) -> tupl
     """Return the loss and its gradient with respect to the output."""
     leaf = output.clone().requires_grad_()
     value = loss(leaf, label)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     assert leaf.grad is not None
     return float(value.detach()), leaf.grad
 
