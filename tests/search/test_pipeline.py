@@ -379,3 +379,16 @@ def test_a_refused_device_leaves_nothing(monkeypatch: pytest.MonkeyPatch, cache_
     with pytest.raises(DeviceError):
         run_job(small_job(), replace(world.surroundings(), device="cuda"))
     assert world.store.contents == {}
+
+
+def test_a_stop_while_data_are_rendered_leaves_nothing(cache_dir: Path) -> None:
+    """Rendering is work too: it can be stopped before any file of the run, and the next run takes it up."""
+    spec = small_job(
+        dataset="scenes", tasks=("semseg", "depth"), input_size=(64, 64), budgets=["90%"], with_retrain=False
+    )
+    spec = spec.model_copy(update={"data": spec.data.model_copy(update={"num_train": 4, "num_val": 2})})
+    world = World(cache_dir, stop_after=0)
+    with pytest.raises(RunCancelledError):
+        run_job(spec, world.surroundings())
+    assert world.store.contents == {}
+    assert run_job(spec, World(cache_dir).surroundings()).study.dataset == "scenes"
