@@ -8,6 +8,7 @@ Shapes: B batch, C H W image, L layers, T tasks, K ops per layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class PlainSupergraph(nn.Module):
         for index, ops in enumerate(self.layers):
             assert isinstance(ops, nn.ModuleList)
             outputs = [weight * op(features_BCHW) for weight, op in zip(mix_LK[index], ops, strict=True)]
-            features_BCHW = torch.stack(outputs).sum(dim=0) if len(outputs) > 1 else outputs[0]
+            features_BCHW = reduce(torch.add, outputs)
             if index == self.low_level_layer:
                 low_level_BCHW = features_BCHW
         output: Tensor = self.heads[task](features_BCHW, low_level_BCHW, tuple(image_BCHW.shape[-2:]))
@@ -64,7 +65,7 @@ def update_weights_plainly(
     for position, (task, loss_of) in enumerate(losses.items()):
         optimiser.zero_grad()
         loss = loss_of(network(batch["image"], task, mix_LTK[:, position]), batch[task])
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         seen.append(float(loss.detach()))
     return seen
@@ -86,12 +87,16 @@ def update_logits_plainly(
         losses: Loss of each task, in the order of the tasks.
         mix_LTK: The mix, with its graph down to the logits.
     """
-    seen = []
+    seen, slopes = [], []
     optimiser.zero_grad()
     network.zero_grad()
     for position, (task, loss_of) in enumerate(losses.items()):
-        loss = loss_of(network(batch["image"], task, mix_LTK[:, position]), batch[task])
-        loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        mix_LK = mix_LTK[:, position].detach().requires_grad_()  # frees one task's graph before the next is built
+        loss = loss_of(network(batch["image"], task, mix_LK), batch[task])
+        loss.backward()
+        assert mix_LK.grad is not None
+        slopes.append(mix_LK.grad)
         seen.append(float(loss.detach()))
+    mix_LTK.backward(torch.stack(slopes, dim=1))
     optimiser.step()
     return seen
