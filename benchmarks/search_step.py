@@ -110,7 +110,7 @@ def build_setting(num_tasks: int, arguments: argparse.Namespace, *, double: bool
     """Return networks with equal weights and a batch for the first tasks of `scenes`; small and exact if double."""
     size, batch_size, dtype = arguments.size, arguments.batch, torch.float64 if double else torch.float32
     if double:
-        size, batch_size = min(size, 64), 4
+        size, batch_size = min(size, 32), 4
     torch.manual_seed(0)
     backbone, tasks = get_backbone(arguments.backbone), get_dataset_info("scenes").tasks[:num_tasks]
     heads = {task.name: HeadSpec(True, task.channels) for task in tasks}
@@ -198,7 +198,7 @@ def run_update(setting: Setting, variant: str, update: str, mix_LTK: Tensor) -> 
 
 
 def name_clock(arguments: argparse.Namespace) -> str:
-    """Return which seconds are taken: with one CPU thread those of this process, so that other programs do not count."""
+    """Return which seconds are taken: with one CPU thread the process's own, to leave other programs out."""
     return "CPU" if (arguments.device, arguments.threads) == ("cpu", 1) else "Wall"
 
 

@@ -10,7 +10,7 @@ from models.backbones import get_backbone
 from models.blocks import set_dropout
 from models.branching import Branching
 from models.catalogue import HeadSpec
-from models.supergraph import Supergraph
+from models.supergraph import NEGLIGIBLE_WEIGHT, Supergraph, find_active_ops
 
 HEADS = {"seg": HeadSpec(True, 4), "label": HeadSpec(False, 3), "depth": HeadSpec(True, 1)}
 SIDES = {"tiny4": 16, "mobilenet_v2": 32, "resnet18": 32}
@@ -109,6 +109,16 @@ def test_idle_ops_get_no_gradient(backbone: str) -> None:
     active = {f"layers.{layer}.0." for layer in range(network.num_layers)} | {"layers.1.1.", "heads.seg.", "stem."}
     for name, parameter in network.named_parameters():
         assert (parameter.grad is not None) is name.startswith(tuple(active)), name
+
+
+def test_ops_of_negligible_weight_are_left_out() -> None:
+    """They are neither evaluated nor missed: the output moves by less than 1e-4 of itself."""
+    mix_LK, image_BCHW = torch.full((5, 3), NEGLIGIBLE_WEIGHT), draw_image("tiny4")
+    mix_LK[:, 1] = 1 - 2 * NEGLIGIBLE_WEIGHT
+    assert find_active_ops(mix_LK) == [[1]] * 5
+    output = TINY(image_BCHW, "seg", mix_LK)
+    everything = TINY.forward_from_stem(TINY.stem(image_BCHW), "seg", mix_LK, [[0, 1, 2]] * 5, (16, 16))
+    assert (output - everything).norm() <= 1e-4 * everything.norm()
 
 
 def test_outputs_have_the_shapes_of_their_tasks() -> None:
