@@ -1,6 +1,6 @@
 """What can be wrong with a request for a network, one class per kind of mistake.
 
-Every class is a `ValueError`: the person who asked can mend it. A message is a sentence: rule, what was seen, what to do.
+Every class is a `ValueError`: the person who asked can mend it. A message says rule, what was seen, what to do.
 """
 
 

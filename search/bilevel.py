@@ -34,7 +34,7 @@ from search.relaxation import (
     sample_mix,
     thin_mix,
 )
-from search.resource import expected_madds
+from search.resource import expected_branches
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import Objective, SearchSpec
 from search.tasks import KINDS, build_loss, has_labels
@@ -43,6 +43,8 @@ BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
 DROP_FROM = 0.5
 """Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
+SMALLEST_LOSS = 1e-3
+"""Added to a loss before its logarithm, so that a task that is solved does not shout."""
 THIN_BELOW = 0.2
 """Ops that weigh less in a draw are thinned out at random, without bias (see `thin_mix`)."""
 SECONDS_BETWEEN_SAVES = 20.0
@@ -276,8 +278,10 @@ class BilevelSearch:
             output = loop.network.forward_from_stem(stem_BCHW, task.name, mix_LK, active, batch["image"].shape[-2:])
             loss = self.loss_weights[task.name] * self.losses[task.name](output, batch[task.name])
             (slope_LK,) = torch.autograd.grad(loss, mix_LK)  # no weight gradients are computed
-            slopes_LTK[:, position] = slope_LK.to("cpu")
-            total_loss += float(loss.detach())
+            # d log(loss) = d loss / loss
+            unit = float(loss.detach()) + SMALLEST_LOSS if self.problem.spec.arch_loss == "relative" else 1.0
+            slopes_LTK[:, position] = slope_LK.to("cpu") / unit
+            total_loss += float(loss.detach()) / unit
         loop.arch_optimiser.zero_grad()
         mix_LTK.backward(slopes_LTK)
         self._add_resource_gradient(total_loss, generator)
@@ -285,24 +289,24 @@ class BilevelSearch:
         with torch.no_grad():
             loop.arch_logits_LTK.masked_fill_(loop.arch_logits_LTK < DROPPED_LOGIT / 2, DROPPED_LOGIT)
 
-    def _expected_share(self, generator: torch.Generator) -> Tensor:
-        """Return the expected cost of the relaxed tree as a share of the single-task cost, differentiable."""
+    def _expected_shares(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the expected cost of the relaxed tree and its number of blocks, as shares of single-task networks."""
         costs = self.problem.costs
-        layers = expected_madds(
-            self.loop.arch_logits_LTK, costs.layer_madds, self.problem.objective, generator=generator
-        )
-        return (layers + costs.base_madds) / costs.single_madds
+        branches_L = expected_branches(self.loop.arch_logits_LTK, self.problem.objective, generator=generator)
+        layers = (branches_L * branches_L.new_tensor(costs.layer_madds)).sum()
+        blocks = len(costs.layer_madds) * costs.num_tasks
+        return (layers + costs.base_madds) / costs.single_madds, branches_L.sum() / blocks
 
     def _add_resource_gradient(self, total_loss: float, generator: torch.Generator) -> None:
         """Add the gradient of lambda times the expected cost, and let the controller see that cost."""
         loop, weight = self.loop, self.problem.spec.resource_weight
-        share = self._expected_share(generator)
+        share, blocks_share = self._expected_shares(generator)
         if weight is None:
             loop.controller = loop.controller.updated(float(share.detach()), total_loss)
             # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
             # 1 / temperature; the same factor keeps the balance that lambda stands for over the whole search.
             weight = loop.controller.weight / self._temperature(loop.epoch)
-        (weight * share).backward()
+        (weight * (share + self.problem.spec.parsimony * blocks_share)).backward()
 
     def _begin_weights_pass(self) -> None:
         """Drop unlikely ops, note where the logits stand, and start the weights pass on a clean slate."""
@@ -314,10 +318,7 @@ class BilevelSearch:
                     loop.arch_logits_LTK.copy_(drop_unlikely(loop.arch_logits_LTK, spec.drop_below))
             loop.row |= self._describe_logits()
         loop.loss_sums = {task.name: [0.0, 0.0] for task in self.problem.tasks}
-        pretrained = loop.epoch > 0 and loop.epoch == spec.pretrain_epochs
-        if pretrained:
-            loop.network.align_ops()
-        if spec.weights.method == "sgd" or pretrained:
+        if spec.weights.method == "sgd":
             # Momentum gathered under other logits would push the wrong way (Sec. 4.1). Adam's second moments are
             # scales, not directions: without them every epoch would begin with steps of full length.
             loop.weight_optimiser = build_optimiser(loop.network.parameters(), spec.weights)
@@ -359,6 +360,9 @@ class BilevelSearch:
         means = {f"loss {task}": total / count for task, (total, count) in loop.loss_sums.items() if count}
         loop.history.append({**loop.row, **means})
         loop.epoch, loop.step = loop.epoch + 1, 0
+        if loop.epoch == self.problem.spec.pretrain_epochs:
+            loop.network.align_ops()
+            loop.weight_optimiser = build_optimiser(loop.network.parameters(), self.problem.spec.weights)
 
     def _draw_mix(self, generator: torch.Generator) -> Tensor:
         """Return one relaxed routing for all tasks, thinned when the recipe lets ops go."""
@@ -371,7 +375,7 @@ class BilevelSearch:
         fixed = self.problem.spec.resource_weight
         probabilities_LTK = torch.softmax(loop.arch_logits_LTK.detach().double(), dim=-1)
         with torch.no_grad():
-            share = self._expected_share(make_generator(self.problem.seed, "history", loop.epoch))
+            share, _ = self._expected_shares(make_generator(self.problem.seed, "history", loop.epoch))
         return {
             "temperature": self._temperature(loop.epoch),
             "expected_madds": float(share) * single,

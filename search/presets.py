@@ -37,6 +37,7 @@ _TINY_SEARCH = SearchSpec(
     warmup_epochs=1,
     batch_size=64,
     weights=_ADAM,
+    arch_loss="relative",
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
     budget_by=0.5,
@@ -54,9 +55,11 @@ _QUICK_DENSE_SEARCH = SearchSpec(
     batch_size=8,
     resolution_scale=0.5,
     weights=OptimiserSpec(method="adam", learning_rate=1e-3, weight_decay=1e-4),
-    arch_learning_rate=3e-2,
+    arch_loss="relative",
+    arch_learning_rate=5e-2,
     temperature_schedule="exponential",
-    drop_below=0.05,
+    budget_by=0.5,
+    drop_below=0.03,
 )
 _QUICK_DENSE_TRAIN = TrainSpec(
     epochs=20, batch_size=8, weights=OptimiserSpec(method="adam", learning_rate=1e-3, weight_decay=1e-4), dropout=0.1
