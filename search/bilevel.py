@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.blocks import set_dropout
 from models.branching import Branching
-from models.supergraph import Supergraph
+from models.supergraph import Supergraph, find_active_ops
 from search.budget import BudgetController
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
@@ -34,7 +34,7 @@ from search.relaxation import (
     sample_mix,
     thin_mix,
 )
-from search.resource import expected_branches
+from search.resource import expected_madds
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import Objective, SearchSpec
 from search.tasks import KINDS, build_loss, has_labels
@@ -43,8 +43,6 @@ BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
 DROP_FROM = 0.5
 """Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
-SMALLEST_LOSS = 1e-3
-"""Added to a loss before its logarithm, so that a task that is solved does not shout."""
 THIN_BELOW = 0.2
 """Ops that weigh less in a draw are thinned out at random, without bias (see `thin_mix`)."""
 SECONDS_BETWEEN_SAVES = 20.0
@@ -163,7 +161,7 @@ class BilevelSearch:
             build_optimiser(network.parameters(), spec.weights),
             BudgetController(
                 problem.budget_madds / problem.costs.single_madds,
-                spec.budget_by * max(1, spec.epochs - spec.first_search_epoch),
+                spec.budget_by * max(1, spec.epochs - spec.warmup_epochs),
                 _count_batches(len(self.arch_indices), spec.batch_size),
             ),
         )
@@ -214,13 +212,13 @@ class BilevelSearch:
         return SearchOutcome(branching, arch_logits_LTK, tuple(self.loop.history))
 
     def _warming_up(self, epoch: int) -> bool:
-        """Return whether an epoch belongs to the pretraining or the warm-up, in which the logits stand still."""
-        return epoch < self.problem.spec.first_search_epoch
+        """Return whether an epoch belongs to the warm-up, in which the logits stand still."""
+        return epoch < self.problem.spec.warmup_epochs
 
     def _progress(self, epoch: int) -> float:
         """Return how far an epoch is into the search proper, 0 for the first after the warm-up, 1 for the last."""
         spec = self.problem.spec
-        return max(0.0, (epoch - spec.first_search_epoch) / max(1, spec.epochs - spec.first_search_epoch - 1))
+        return max(0.0, (epoch - spec.warmup_epochs) / max(1, spec.epochs - spec.warmup_epochs - 1))
 
     def _temperature(self, epoch: int) -> float:
         """Return the Gumbel-Softmax temperature of an epoch."""
@@ -246,7 +244,7 @@ class BilevelSearch:
         """Return how many batches the epochs from `first_epoch` up to, not including, `last_epoch` have."""
         size, spec = self.problem.spec.batch_size, self.problem.spec
         num_logits, num_weights = (_count_batches(len(part), size) for part in (self.arch_indices, self.weight_indices))
-        searching = max(0, last_epoch - max(first_epoch, spec.first_search_epoch))
+        searching = max(0, last_epoch - max(first_epoch, spec.warmup_epochs))
         return (last_epoch - first_epoch) * num_weights + searching * num_logits
 
     def _run_step(self) -> None:
@@ -274,14 +272,12 @@ class BilevelSearch:
             if not has_labels(task, batch[task.name]):
                 continue
             mix_LK = mix_LTK[:, position].detach().to(self.device).requires_grad_()
-            active = _active_ops(mix_LTK[:, position])
+            active = find_active_ops(mix_LTK[:, position])
             output = loop.network.forward_from_stem(stem_BCHW, task.name, mix_LK, active, batch["image"].shape[-2:])
             loss = self.loss_weights[task.name] * self.losses[task.name](output, batch[task.name])
             (slope_LK,) = torch.autograd.grad(loss, mix_LK)  # no weight gradients are computed
-            # d log(loss) = d loss / loss
-            unit = float(loss.detach()) + SMALLEST_LOSS if self.problem.spec.arch_loss == "relative" else 1.0
-            slopes_LTK[:, position] = slope_LK.to("cpu") / unit
-            total_loss += float(loss.detach()) / unit
+            slopes_LTK[:, position] = slope_LK.to("cpu")
+            total_loss += float(loss.detach())
         loop.arch_optimiser.zero_grad()
         mix_LTK.backward(slopes_LTK)
         self._add_resource_gradient(total_loss, generator)
@@ -289,24 +285,24 @@ class BilevelSearch:
         with torch.no_grad():
             loop.arch_logits_LTK.masked_fill_(loop.arch_logits_LTK < DROPPED_LOGIT / 2, DROPPED_LOGIT)
 
-    def _expected_shares(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the expected cost of the relaxed tree and its number of blocks, as shares of single-task networks."""
+    def _expected_share(self, generator: torch.Generator) -> Tensor:
+        """Return the expected cost of the relaxed tree as a share of the single-task cost, differentiable."""
         costs = self.problem.costs
-        branches_L = expected_branches(self.loop.arch_logits_LTK, self.problem.objective, generator=generator)
-        layers = (branches_L * branches_L.new_tensor(costs.layer_madds)).sum()
-        blocks = len(costs.layer_madds) * costs.num_tasks
-        return (layers + costs.base_madds) / costs.single_madds, branches_L.sum() / blocks
+        layers = expected_madds(
+            self.loop.arch_logits_LTK, costs.layer_madds, self.problem.objective, generator=generator
+        )
+        return (layers + costs.base_madds) / costs.single_madds
 
     def _add_resource_gradient(self, total_loss: float, generator: torch.Generator) -> None:
         """Add the gradient of lambda times the expected cost, and let the controller see that cost."""
         loop, weight = self.loop, self.problem.spec.resource_weight
-        share, blocks_share = self._expected_shares(generator)
+        share = self._expected_share(generator)
         if weight is None:
             loop.controller = loop.controller.updated(float(share.detach()), total_loss)
             # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
             # 1 / temperature; the same factor keeps the balance that lambda stands for over the whole search.
             weight = loop.controller.weight / self._temperature(loop.epoch)
-        (weight * (share + self.problem.spec.parsimony * blocks_share)).backward()
+        (weight * share).backward()
 
     def _begin_weights_pass(self) -> None:
         """Drop unlikely ops, note where the logits stand, and start the weights pass on a clean slate."""
@@ -338,8 +334,7 @@ class BilevelSearch:
                 continue
             mix_LK = mix_LTK[:, position_T]
             if self._warming_up(loop.epoch):
-                op = position_T if loop.epoch >= spec.pretrain_epochs else 0
-                mix_LK = identity_mix(loop.network.num_layers, loop.network.num_ops, op)
+                mix_LK = identity_mix(loop.network.num_layers, loop.network.num_ops, position_T)
             loss = self._weights_step(batch, task, mix_LK)
             loop.loss_sums[task.name][0] += loss
             loop.loss_sums[task.name][1] += 1
@@ -348,7 +343,7 @@ class BilevelSearch:
         """Move the weights by one task's loss on one batch and return that loss; idle ops get no gradient at all."""
         loop = self.loop
         loop.weight_optimiser.zero_grad(set_to_none=True)
-        output = loop.network(batch["image"], task.name, mix_LK.to(self.device), _active_ops(mix_LK))
+        output = loop.network(batch["image"], task.name, mix_LK.to(self.device), find_active_ops(mix_LK))
         loss = self.losses[task.name](output, batch[task.name])
         (self.loss_weights[task.name] * loss).backward()
         loop.weight_optimiser.step()
@@ -360,9 +355,6 @@ class BilevelSearch:
         means = {f"loss {task}": total / count for task, (total, count) in loop.loss_sums.items() if count}
         loop.history.append({**loop.row, **means})
         loop.epoch, loop.step = loop.epoch + 1, 0
-        if loop.epoch == self.problem.spec.pretrain_epochs:
-            loop.network.align_ops()
-            loop.weight_optimiser = build_optimiser(loop.network.parameters(), self.problem.spec.weights)
 
     def _draw_mix(self, generator: torch.Generator) -> Tensor:
         """Return one relaxed routing for all tasks, thinned when the recipe lets ops go."""
@@ -375,7 +367,7 @@ class BilevelSearch:
         fixed = self.problem.spec.resource_weight
         probabilities_LTK = torch.softmax(loop.arch_logits_LTK.detach().double(), dim=-1)
         with torch.no_grad():
-            share, _ = self._expected_shares(make_generator(self.problem.seed, "history", loop.epoch))
+            share = self._expected_share(make_generator(self.problem.seed, "history", loop.epoch))
         return {
             "temperature": self._temperature(loop.epoch),
             "expected_madds": float(share) * single,
@@ -389,11 +381,6 @@ class BilevelSearch:
 def _count_batches(num_samples: int, batch_size: int) -> int:
     """Return how many batches `epoch_batches` makes of this many samples."""
     return max(1, num_samples // batch_size)
-
-
-def _active_ops(mix_LK: Tensor) -> list[list[int]]:
-    """Return per layer the indices of the ops that weigh anything."""
-    return [[op for op, weight in enumerate(row) if weight != 0.0] for row in mix_LK.tolist()]
 
 
 def _to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

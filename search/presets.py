@@ -33,11 +33,9 @@ _SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
 # falls exponentially, which leaves time for the logits to settle among hard choices.
 _TINY_SEARCH = SearchSpec(
     epochs=30,
-    pretrain_epochs=6,
-    warmup_epochs=1,
+    warmup_epochs=4,
     batch_size=64,
     weights=_ADAM,
-    arch_loss="relative",
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
     budget_by=0.5,
@@ -55,7 +53,6 @@ _QUICK_DENSE_SEARCH = SearchSpec(
     batch_size=8,
     resolution_scale=0.5,
     weights=OptimiserSpec(method="adam", learning_rate=1e-3, weight_decay=1e-4),
-    arch_loss="relative",
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
     budget_by=0.5,
@@ -68,7 +65,7 @@ _QUICK_DENSE_TRAIN = TrainSpec(
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("smoke", "tiny"): Recipe(
-        _TINY_SEARCH.model_copy(update={"epochs": 6, "pretrain_epochs": 1}),
+        _TINY_SEARCH.model_copy(update={"epochs": 6, "warmup_epochs": 1}),
         _TINY_TRAIN.model_copy(update={"epochs": 3}),
         augment=False,
         num_train=1000,
@@ -77,7 +74,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("quick", "tiny"): Recipe(_TINY_SEARCH, _TINY_TRAIN, augment=False),
     ("paper", "tiny"): Recipe(
         _TINY_SEARCH.model_copy(
-            update={"epochs": 60, "warmup_epochs": 2, "temperature_schedule": "linear", "drop_below": 0.0}
+            update={"epochs": 60, "warmup_epochs": 8, "temperature_schedule": "linear", "drop_below": 0.0}
         ),
         _TINY_TRAIN.model_copy(update={"epochs": 30}),
         augment=False,

@@ -99,37 +99,29 @@ class SearchSpec(_Frozen):
     """The search stage.
 
     Attributes:
-        epochs: Epochs in all, pretraining and warm-up included.
-        pretrain_epochs: Epochs in which all tasks train one op per layer, which all ops of the layer then start from;
-            stands in for ImageNet weights where there are none.
+        epochs: Epochs in all, warm-up included.
         warmup_epochs: Epochs in which op t is trained through task t only and the logits stay at zero.
         batch_size: Images per step, of both passes.
         arch_fraction: Share of the training samples that trains the logits; the rest trains the weights.
         resolution_scale: Side of the images in the search as a share of the input size.
         weights: How the network weights move.
-        arch_loss: What the logits lower: the weighted sum of the losses as the paper, or the sum of their logarithms,
-            in which a percent of any task's loss counts alike, as it does in delta_m.
         arch_learning_rate: Adam's rate for the logits.
         arch_weight_decay: Adam's L2 term for the logits.
         temperature_start: Gumbel-Softmax temperature after the warm-up.
         temperature_end: Temperature of the last epoch.
         temperature_schedule: "linear" as the paper, or "exponential".
         budget_by: Share of the epochs after the warm-up by which the expected cost must have come down to the budget.
-        resource_weight: None lets the budget controller find it; a number fixes it (0 switches the term off), in units
-            of `arch_loss` per share of the single-task cost.
-        parsimony: Weight of the expected number of blocks, as a share of T L, beside the expected cost: a branch must
-            earn its keep even where it costs few MAdds. 0 as the paper.
+        resource_weight: None lets the budget controller find it; a number fixes it (0 switches the term off), in loss
+            per share of the single-task cost.
         drop_below: Ops with less probability than this are not evaluated any more; 0 keeps all (as the paper).
     """
 
     epochs: Annotated[int, Field(ge=1)]
-    pretrain_epochs: Annotated[int, Field(ge=0)] = 0
     warmup_epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     arch_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     resolution_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     weights: OptimiserSpec
-    arch_loss: Literal["weighted", "relative"] = "weighted"
     arch_learning_rate: Annotated[float, Field(gt=0)] = 0.01
     arch_weight_decay: Annotated[float, Field(ge=0)] = 5e-5
     temperature_start: Annotated[float, Field(gt=0)] = 5.0
@@ -137,13 +129,7 @@ class SearchSpec(_Frozen):
     temperature_schedule: Literal["linear", "exponential"] = "linear"
     budget_by: Annotated[float, Field(gt=0, le=1)] = 0.4
     resource_weight: Annotated[float, Field(ge=0)] | None = None
-    parsimony: Annotated[float, Field(ge=0)] = 0.0
     drop_below: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-
-    @property
-    def first_search_epoch(self) -> int:
-        """Return the first epoch in which the logits move."""
-        return self.pretrain_epochs + self.warmup_epochs
 
 
 class TrainSpec(_Frozen):

@@ -28,7 +28,6 @@ CPU = torch.device("cpu")
 ADAM = OptimiserSpec(method="adam", learning_rate=4e-3, weight_decay=0.0)
 SEARCH = SearchSpec(
     epochs=5,
-    pretrain_epochs=1,
     warmup_epochs=1,
     batch_size=4,
     weights=ADAM,
