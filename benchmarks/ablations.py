@@ -66,7 +66,7 @@ def main() -> None:
     costs = measure_digits(THREE)
     budget = costs.madds(two_branches(THREE, ("left", "left_group")))
     free = costs.single_madds
-    variants = {
+    variants: dict[str, Callable[[int], SearchTrial]] = {
         "search (exact objective)": lambda seed: SearchTrial(THREE, budget, seed),
         "paper's objective": lambda seed: SearchTrial(THREE, budget, seed, objective="paper"),
         "no warm-up": lambda seed: SearchTrial(THREE, budget, seed, changes={"warmup_epochs": 0}),
