@@ -25,6 +25,19 @@ class Recipe:
     num_train: int | None = None
     num_val: int | None = None
 
+    def data_spec(self, info: DatasetInfo, input_size: tuple[int, int] | None) -> DataSpec:
+        """Return which samples of a dataset this recipe takes, at (H, W) in pixels or the dataset's own size.
+
+        Raises:
+            InputSizeError: The dataset does not offer this size.
+        """
+        return DataSpec(
+            input_size=_check_size(info, input_size or info.default_size),
+            num_train=_at_most(self.num_train, info.num_train),
+            num_val=_at_most(self.num_val, info.num_val),
+            augment=self.augment,
+        )
+
 
 _ADAM = OptimiserSpec(method="adam", learning_rate=8e-3, weight_decay=0.0, poly_power=0.9)
 _SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
@@ -97,6 +110,19 @@ RECIPES["paper", "resnet"] = Recipe(  # memory for half the images
 PRESETS = tuple(dict.fromkeys(preset for preset, _ in RECIPES))
 
 
+def get_recipe(preset: str, backbone: str) -> Recipe:
+    """Return what a preset fixes for a backbone, for those who train a network that is already found.
+
+    Raises:
+        UnknownBackboneError: No such backbone.
+        SettingError: No such preset.
+    """
+    family = get_backbone_info(backbone).family
+    if preset not in PRESETS:
+        raise SettingError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
+    return RECIPES[preset, family]
+
+
 def build_spec(  # noqa: PLR0913 - these are the words a person says
     *,
     dataset: str,
@@ -127,14 +153,11 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
     """
     info = get_embedded_dataset_info(dataset)
     chosen = tuple(task.name for task in resolve_tasks(info, tasks))
-    family = get_backbone_info(backbone).family
-    if preset not in PRESETS:
-        raise SettingError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
+    recipe = get_recipe(preset, backbone)
     if not budgets:
         raise SettingError("A search needs at least one budget such as 60% or 9.1G, got none. Add --budget.")
     if not 0 <= seed < 2**31:
         raise SettingError(f"The seed must lie between 0 and {2**31 - 1}, got {seed}.")
-    recipe = RECIPES[preset, family]
     return JobSpec(
         dataset=dataset,
         tasks=chosen,
@@ -144,12 +167,7 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
         preset=preset,
         objective=objective,
         with_retrain=with_retrain,
-        data=DataSpec(
-            input_size=_check_size(info, input_size or info.default_size),
-            num_train=_at_most(recipe.num_train, info.num_train),
-            num_val=_at_most(recipe.num_val, info.num_val),
-            augment=recipe.augment,
-        ),
+        data=recipe.data_spec(info, input_size),
         search=recipe.search,
         retrain=recipe.retrain,
     )

@@ -12,7 +12,7 @@ from models.catalogue import BACKBONES
 from models.errors import UnknownBackboneError
 from search.data.catalogue import DATASETS
 from search.errors import BudgetError, DatasetError, InputSizeError, SettingError, TaskSetError, UnknownNameError
-from search.presets import PRESETS, build_spec
+from search.presets import PRESETS, build_spec, get_recipe
 from search.spec import JobSpec
 
 EMBEDDED = [name for name, info in DATASETS.items() if info.embedded]
@@ -75,6 +75,15 @@ def test_wrong_words_get_a_sentence(words: dict[str, Any], error: type[Exception
     with pytest.raises(error) as caught:
         build_spec(**(DIGITS | words))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("preset", "backbone"), list(itertools.product(PRESETS, BACKBONES)))
+def test_a_recipe_alone_is_that_of_a_job(preset: str, backbone: str) -> None:
+    """A network that is trained outside a job gets the recipe and the samples it would get in one."""
+    spec = build_spec(**(DIGITS | {"preset": preset, "backbone": backbone}))
+    recipe = get_recipe(preset, backbone)
+    assert (recipe.search, recipe.retrain) == (spec.search, spec.retrain)
+    assert recipe.data_spec(DATASETS["digits"], None) == spec.data
 
 
 def test_a_size_of_ones_own_is_kept() -> None:
