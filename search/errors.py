@@ -59,3 +59,6 @@ class ExportError(SearchError):
 
 class RunCancelledError(Exception):
     """The run was asked to stop; its state is saved and `--resume` continues it."""
+
+    def __init__(self, message: str = "The run was stopped; its state is saved.") -> None:
+        super().__init__(message)

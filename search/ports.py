@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -86,6 +88,27 @@ class ArtifactStore(Protocol):
     def delete(self, name: str) -> None:
         """Forget a name; a name that holds nothing is no error."""
         ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run is handed from outside.
+
+    Attributes:
+        store: Takes its files, and holds those of an earlier, interrupted run of the same job.
+        reporter: Takes its events.
+        cancelled: Says whether to stop.
+        device: "auto", "cpu" or "cuda".
+        cache_dir: Folder for look-up tables and rendered datasets, shared by all runs.
+        now: Tells the time.
+    """
+
+    store: ArtifactStore
+    reporter: Reporter
+    cancelled: Cancelled
+    device: str
+    cache_dir: Path
+    now: Callable[[], datetime]
 
 
 class MemoryReporter:

@@ -203,12 +203,11 @@ def evaluate(shell: Shell, folder: Path, device: Device, as_json: bool) -> None:
 @click.option("--out", "target", required=True, type=_PATH, metavar="FILE", help="File to write.")
 @click.option("--tasks", metavar="A,B", help="Only the branches that these tasks need; all without it.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@click.pass_obj
-def export(shell: Shell, folder: Path, file_format: Format, target: Path, tasks: str | None, force: bool) -> None:
+def export(folder: Path, file_format: Format, target: Path, tasks: str | None, force: bool) -> None:
     """Write the trained network in DIR to FILE and check it against torch."""
     from service.commands_networks import ExportRequest, export_folder
 
-    export_folder(ExportRequest(folder, file_format, target, split_names(tasks), force), shell)
+    export_folder(ExportRequest(folder, file_format, target, split_names(tasks), force))
 
 
 @bmtas.command(short_help="Search three budgets on real handwriting.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from search.architecture import Architecture
-from search.ports import MemoryStore, never_cancelled
+from search.ports import MemoryStore, Surroundings, never_cancelled
 from search.results import Candidate, Evaluation, Results
 from service.artifacts import write_whole
 from service.commands_cost import load_architecture
@@ -101,9 +101,6 @@ def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool
     networks = [(network, network.load_weights(), network.load_preset()) for network in load_networks(folder)]
     style = choose_style(as_json=as_json, is_terminal=sys.stderr.isatty(), plain=shell.settings.plain_progress)
     engine = shell.load_engine()
-
-    from search.pipeline import Surroundings  # noqa: PLC0415 - imports torch; everything above answers without it
-
     with build_reporter(style, sys.stderr) as reporter:
         surroundings = Surroundings(
             store=MemoryStore(),  # an evaluation leaves nothing behind
@@ -125,7 +122,7 @@ def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool
         print_table(build_metrics_table(rows), sys.stdout)
 
 
-def export_folder(request: ExportRequest, shell: Shell) -> None:
+def export_folder(request: ExportRequest) -> None:
     """Write one trained network to a file and print its hash and its difference from torch.
 
     Raises:
@@ -137,14 +134,15 @@ def export_folder(request: ExportRequest, shell: Shell) -> None:
     network = _choose_network(request.folder)
     needs_weights = request.file_format != "json" or network.has_weights
     weights = network.load_weights() if needs_weights else None
-    engine = shell.load_engine()
 
-    from search.export import export_network  # noqa: PLC0415 - imports torch; everything above answers without it
+    # These import torch; everything above answers without it.
+    from search.export import export_network  # noqa: PLC0415
+    from search.networks import build_network, load_network  # noqa: PLC0415
 
     module = (
-        engine.build_network(network.architecture).eval()  # the tree alone is written, so any weights will do
+        build_network(network.architecture).eval()  # the tree alone is written, so any weights will do
         if weights is None
-        else engine.load_network(network.architecture, weights)
+        else load_network(network.architecture, weights)
     )
     exported = export_network(module, network.architecture, fmt=request.file_format, tasks=request.tasks)
     _check_target(request)  # again: an export takes a while

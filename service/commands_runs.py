@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from search.architecture import Architecture, check_fits_dataset
 from search.data.catalogue import get_embedded_dataset_info
 from search.errors import RunCancelledError
-from search.ports import ArtifactStore, Message
+from search.ports import ArtifactStore, Message, Surroundings
 from search.presets import build_spec
 from search.results import MetricValue, Results
 from search.spec import JobSpec
@@ -30,9 +30,6 @@ from service.pages.report import Picture, render_report
 from service.shell import Shell
 from service.tables import build_metrics_table, build_results_table, print_table
 from service.terminal import build_reporter, choose_style
-
-if TYPE_CHECKING:
-    from search.pipeline import Surroundings
 
 Device = Literal["auto", "cpu", "cuda"]
 REPORT_NAME = "report.html"
@@ -167,8 +164,6 @@ def _surroundings(folder: Path, job: Job, request: RunRequest, shell: Shell) -> 
         build_reporter(style, sys.stderr) as reporter,
         stop_requests(lambda sentence: reporter.emit(Message(sentence))) as cancelled,
     ):
-        from search.pipeline import Surroundings  # noqa: PLC0415 - imports torch; everything above answers without it
-
         try:
             yield Surroundings(
                 store=store,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from search.architecture import Architecture
-    from search.pipeline import Surroundings
+    from search.ports import Surroundings
     from search.results import MetricValue, Results
     from search.spec import JobSpec
 
@@ -36,14 +36,6 @@ class Engine(Protocol):
         self, architecture: Architecture, weights: bytes, preset: str, surroundings: Surroundings, /
     ) -> Mapping[str, MetricValue]:
         """Return the metrics of a trained network, on the validation samples of a preset."""
-        ...
-
-    def load_network(self, architecture: Architecture, weights: bytes, /) -> Any:
-        """Return a trained network, a torch module in eval mode on the CPU; the shell only hands it on."""
-        ...
-
-    def build_network(self, architecture: Architecture, /) -> Any:
-        """Return an untrained network, a torch module."""
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,22 +22,15 @@ from search.errors import (
     ResumeError,
     RunCancelledError,
     SearchError,
+    SettingError,
     StateFileError,
 )
-from search.pipeline import (
-    Surroundings,
-    budget_name,
-    choose_device,
-    evaluate_candidate,
-    load_network,
-    retrain_architecture,
-    run_job,
-)
-from search.ports import Event, MemoryStore, Message, StageFinished
+from search.pipeline import evaluate_candidate, retrain_architecture, run_job
+from search.ports import Event, MemoryStore, Message, StageFinished, Surroundings
 from search.presets import build_spec
 from search.results import Results
 from search.run_state import find_state
-from search.spec import JobSpec, parse_budget
+from search.spec import JobSpec
 
 Contents = dict[str, bytes]
 CANDIDATE = "candidates/70pct/"
@@ -292,6 +284,29 @@ def test_a_corrupt_file_of_a_finished_stage_is_refused(undisturbed: World, name:
         run_job(small_job(), world.surroundings())
 
 
+@pytest.mark.parametrize("folder", [CANDIDATE, "baselines/shared/"])
+def test_lost_weights_of_a_finished_stage_are_named(undisturbed: World, folder: str) -> None:
+    """A folder with metrics but no weights, its picture gone as well or not, is refused; obeying the sentence helps."""
+    world = World(undisturbed.cache_dir)
+    world.store.contents.update(undisturbed.store.contents)
+    for name in ("weights.safetensors", "predictions.png"):
+        world.store.delete(f"{folder}{name}")
+        with pytest.raises(StateFileError, match=rf"'{folder}weights\.safetensors' is missing.*delete '{folder}eval"):
+            run_job(small_job(), world.surroundings())
+    world.store.delete(f"{folder}evaluation.json")
+    run_job(small_job(), world.surroundings())
+    assert without_times(world.store.contents) == without_times(undisturbed.store.contents)
+
+
+def test_a_lost_picture_is_drawn_again(undisturbed: World) -> None:
+    """A picture can be had from the weights, so that its loss is none."""
+    world = World(undisturbed.cache_dir)
+    world.store.contents.update(undisturbed.store.contents)
+    world.store.delete(f"{CANDIDATE}predictions.png")
+    run_job(small_job(), world.surroundings())
+    assert without_times(world.store.contents) == without_times(undisturbed.store.contents)
+
+
 def test_a_corrupt_state_is_refused(cache_dir: Path) -> None:
     """A search whose saved state was damaged says so rather than going on from it."""
     world = World(cache_dir, stop_after=6)
@@ -317,59 +332,24 @@ def test_an_architecture_is_retrained_and_evaluated_alike(undisturbed: World) ->
     assert Architecture.from_json_bytes(world.store.read("architecture.json")) == architecture
 
 
-@pytest.mark.parametrize("spoil", [lambda weights: weights[:-9], lambda weights: b"", lambda weights: b"{}" * 40])
-def test_weights_that_do_not_fit_are_refused(undisturbed: World, spoil: Callable[[bytes], bytes]) -> None:
-    """Corrupt weights end in one sentence that says which file is meant."""
+@pytest.mark.parametrize("folder", ["baselines/single-left/", "baselines/shared/"])
+def test_a_baseline_is_retrained_too(undisturbed: World, folder: str) -> None:
+    """A baseline's architecture, even of one task, is retrained and measured like any other: no job is made of it."""
+    architecture = Architecture.from_json_bytes(undisturbed.store.read(f"{folder}architecture.json"))
+    world = World(undisturbed.cache_dir)
+    metrics = retrain_architecture(architecture, "digits", "smoke", 0, world.surroundings())
+    assert set(metrics) == set(architecture.tasks)
+    weights = world.store.read("weights.safetensors")
+    assert evaluate_candidate(architecture, weights, "smoke", World(undisturbed.cache_dir).surroundings()) == metrics
+
+
+def test_retraining_for_an_unknown_preset_leaves_nothing(undisturbed: World) -> None:
+    """What a job would refuse is refused here too, before any file."""
     architecture = Architecture.from_json_bytes(undisturbed.store.read(f"{CANDIDATE}architecture.json"))
-    weights = undisturbed.store.read(f"{CANDIDATE}weights.safetensors")
-    with pytest.raises(ArchitectureFileError, match=r"The weights do not fit .* Use the weights\.safetensors"):
-        load_network(architecture, spoil(weights))
-
-
-def test_weights_of_another_tree_are_refused(undisturbed: World) -> None:
-    """The weights of the fully shared network are not those of one task's."""
-    architecture = Architecture.from_json_bytes(undisturbed.store.read("baselines/single-left/architecture.json"))
-    weights = undisturbed.store.read("baselines/shared/weights.safetensors")
-    with pytest.raises(ArchitectureFileError, match="The weights do not fit"):
-        load_network(architecture, weights)
-
-
-@pytest.mark.parametrize(
-    ("budget", "name"),
-    [
-        ("60%", "60pct"),
-        ("62.5%", "62.5pct"),
-        ("9.1G", "9.1G"),
-        ("550M", "550M"),
-        ("1200000", "1.2M"),
-        ("1234567", "1234567"),
-        ("999", "999"),
-        ("1K", "1K"),
-    ],
-)
-def test_candidates_are_named_by_their_budget(budget: str, name: str) -> None:
-    """A budget's name is short, exact and fit for a folder."""
-    assert budget_name(parse_budget(budget)) == name
-
-
-@given(one=st.integers(1, 10**12), other=st.integers(1, 10**12))
-@examples(max_examples=50)
-def test_different_budgets_have_different_names(one: int, other: int) -> None:
-    """Two budgets never share a folder."""
-    assert (budget_name(str(one)) == budget_name(str(other))) == (one == other)
-
-
-def test_the_cpu_is_chosen_by_name() -> None:
-    """The device "cpu" is the CPU on every machine."""
-    assert choose_device("cpu").type == "cpu"
-
-
-def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking for CUDA where torch sees none is refused, and "auto" takes the CPU."""
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert choose_device("auto").type == "cpu"
-    with pytest.raises(DeviceError, match=r"No CUDA device was found.*Use --device cpu"):
-        choose_device("cuda")
+    world = World(undisturbed.cache_dir)
+    with pytest.raises(SettingError, match="Unknown preset 'slow'"):
+        retrain_architecture(architecture, "digits", "slow", 0, world.surroundings())
+    assert world.store.contents == {}
 
 
 def test_a_refused_device_leaves_nothing(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:

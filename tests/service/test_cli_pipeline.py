@@ -13,7 +13,7 @@ import torch
 
 from search import pipeline
 from search.architecture import Architecture
-from search.pipeline import Surroundings
+from search.ports import Surroundings
 from search.results import Results
 from search.spec import JobSpec
 from service.shell import Engine, load_pipeline
@@ -41,8 +41,6 @@ class ImpatientEngine:
 
     retrain_architecture = staticmethod(pipeline.retrain_architecture)
     evaluate_candidate = staticmethod(pipeline.evaluate_candidate)
-    load_network = staticmethod(pipeline.load_network)
-    build_network = staticmethod(pipeline.build_network)
 
     def __init__(self, patience: int) -> None:
         self.patience = patience

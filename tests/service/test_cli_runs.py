@@ -9,14 +9,13 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from search.architecture import Architecture
 from search.errors import BudgetError, DeviceError, RunCancelledError
-from search.pipeline import Surroundings
-from search.ports import Message, StageFinished, StageStarted
+from search.ports import Message, StageFinished, StageStarted, Surroundings
 from search.results import MetricValue, Results
 from search.spec import JobSpec
 
@@ -65,14 +64,6 @@ class FakeEngine:
         self, architecture: Architecture, weights: bytes, preset: str, surroundings: Surroundings
     ) -> Mapping[str, MetricValue]:
         """Refuse: these commands evaluate nothing."""
-        raise AssertionError
-
-    def load_network(self, architecture: Architecture, weights: bytes) -> Any:
-        """Refuse: these commands load no network."""
-        raise AssertionError
-
-    def build_network(self, architecture: Architecture) -> Any:
-        """Refuse: these commands build no network."""
         raise AssertionError
 
     def _work(self, surroundings: Surroundings) -> None:

@@ -1,0 +1,179 @@
+"""A study at hand: a job checked, priced and with its samples loaded, and what its documents say of it.
+
+The documents are the provenance of every tree in architecture.json and the head of results.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from models.branching import Branching
+from models.catalogue import HeadSpec
+from search.architecture import Architecture, Provenance, heads_of, layers_of
+from search.data.catalogue import TaskInfo, get_dataset_info, resolve_tasks
+from search.errors import BudgetError, ResumeError
+from search.lut import CostTable, measure_costs
+from search.networks import choose_device
+from search.ports import Message, Reporter, Surroundings
+from search.results import Study, StudyCosts, StudyTask
+from search.spec import JobSpec, resolve_budget
+from search.tasks import KINDS
+from search.training_stage import TrainingGround, load_samples
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A job with everything it needs at hand.
+
+    Attributes:
+        spec: The job.
+        tasks: Its T tasks in the dataset's order.
+        costs: What each part of a network over these tasks costs.
+        budgets: MAdds of every budget, by the name of its candidate.
+        ground: What networks are trained on.
+    """
+
+    spec: JobSpec
+    tasks: tuple[TaskInfo, ...]
+    costs: CostTable
+    budgets: Mapping[str, int]
+    ground: TrainingGround
+
+    @property
+    def heads(self) -> dict[str, HeadSpec]:
+        """Return what each task asks of its head."""
+        return {task.name: HeadSpec(KINDS[task.kind].dense, task.channels) for task in self.tasks}
+
+
+def open_study(spec: JobSpec, surroundings: Surroundings) -> OpenStudy:
+    """Return the study of a job; writes nothing to the store.
+
+    Raises:
+        SearchError, ModelsError: The job cannot be run as asked.
+        RunCancelledError: It was asked to stop while samples were prepared.
+    """
+    device = choose_device(surroundings.device)
+    info = get_dataset_info(spec.dataset)
+    tasks = resolve_tasks(info, spec.tasks)
+    costs = measure_costs(spec.backbone, tasks, spec.data.input_size, info.image_channels, surroundings.cache_dir)
+    budgets = {budget_name(budget): _check_budget(budget, costs, surroundings.reporter) for budget in spec.budgets}
+    data = load_samples(info, tasks, spec.data, surroundings)  # after all that can be refused: it may take minutes
+    ground = TrainingGround(info, data, spec.retrain, spec.preset, spec.seed, device, surroundings)
+    return OpenStudy(spec, tasks, costs, budgets, ground)
+
+
+def budget_name(budget: str) -> str:
+    """Return the name of the candidate of a canonical budget: "60%" -> "60pct", "9100000000" -> "9.1G"."""
+    if budget.endswith("%"):
+        return f"{budget[:-1]}pct"
+    for unit, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        text = f"{int(budget) / size:g}"
+        if int(budget) >= size and round(float(text) * size) == int(budget):
+            return f"{text}{unit}"
+    return budget
+
+
+def describe_tree(study: OpenStudy, branching: Branching, budget_madds: int | None) -> Architecture:
+    """Return the document of a tree.
+
+    Args:
+        study: The study it is of.
+        branching: The tree, over all tasks of the study or some of them.
+        budget_madds: What it was searched under; None for a baseline.
+    """
+    tasks = tuple(task for task in study.tasks if task.name in branching.tasks)
+    return Architecture(
+        tasks=tuple(task.name for task in tasks),
+        backbone=study.spec.backbone,
+        input_size=study.spec.data.input_size,
+        image_channels=study.ground.info.image_channels,
+        layers=layers_of(branching, study.costs.layer_names),
+        heads=heads_of(tasks),
+        madds=study.costs.madds(branching),
+        params=study.costs.params(branching),
+        budget_madds=budget_madds,
+        provenance=Provenance(
+            dataset=study.spec.dataset,
+            dataset_fingerprint=study.ground.data.fingerprint,
+            seed=study.spec.seed,
+            objective=study.spec.objective,
+            spec_hash=study.spec.spec_hash,
+            code_version=version("bmtas"),
+            created=study.ground.around.now().isoformat(timespec="seconds"),
+        ),
+    )
+
+
+def check_same_study(study: OpenStudy, architecture: Architecture, document: str) -> None:
+    """Refuse to go on with a file that another job or other data left.
+
+    Raises:
+        ResumeError: It is such a file.
+    """
+    found = architecture.provenance
+    if (found.spec_hash, found.dataset_fingerprint) != (study.spec.spec_hash, study.ground.data.fingerprint):
+        raise ResumeError(
+            f"{document} was written by another job or on other data than '{study.spec.dataset}' holds now. "
+            "Choose an empty output folder."
+        )
+
+
+def describe_study(study: OpenStudy) -> Study:
+    """Return what results.json says of the study."""
+    spec, costs = study.spec, study.costs
+    return Study(
+        dataset=spec.dataset,
+        dataset_fingerprint=study.ground.data.fingerprint,
+        tasks={
+            task.name: StudyTask(
+                kind=task.kind,
+                channels=task.channels,
+                metric=KINDS[task.kind].metric,
+                higher_is_better=KINDS[task.kind].higher_is_better,
+            )
+            for task in study.tasks
+        },
+        backbone=spec.backbone,
+        input_size=spec.data.input_size,
+        image_channels=study.ground.info.image_channels,
+        preset=spec.preset,
+        seed=spec.seed,
+        objective=spec.objective,
+        spec_hash=spec.spec_hash,
+        code_version=version("bmtas"),
+        created=study.ground.around.now().isoformat(timespec="seconds"),
+        costs=StudyCosts(
+            stem_madds=costs.stem_madds,
+            layer_names=costs.layer_names,
+            layer_madds=costs.layer_madds,
+            layer_params=costs.layer_params,
+            decoder_madds=dict(costs.decoder_madds),
+            shared_madds=costs.shared_madds,
+            split_madds=costs.split_madds,
+            single_madds=costs.single_madds,
+            shared_params=costs.shared_params,
+            single_params=costs.single_params,
+        ),
+    )
+
+
+def _check_budget(budget: str, costs: CostTable, reporter: Reporter) -> int:
+    """Return the MAdds of a budget; refuse one below the fully shared network, remark on one that is too wide."""
+    madds = resolve_budget(budget, costs.single_madds)
+    if madds < costs.shared_madds:
+        # One digit more and rounded up, so that the percentage named is itself feasible.
+        percent = -(-costs.shared_madds * 1000 // costs.single_madds) / 10
+        raise BudgetError(
+            f"The budget {budget} allows {madds} MAdds, but sharing everything already costs {costs.shared_madds}. "
+            f"Ask for at least {costs.shared_madds} MAdds ({percent:g}% of the single-task total)."
+        )
+    if madds > costs.single_madds:
+        reporter.emit(
+            Message(
+                f"The budget {budget} ({madds} MAdds) does not bind: separate networks cost {costs.single_madds} "
+                f"and the dearest tree {costs.split_madds} MAdds."
+            )
+        )
+    return madds

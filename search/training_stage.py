@@ -1,0 +1,187 @@
+"""The stage that every concrete network goes through: trained, measured, pictured, its files left in one folder.
+
+Baselines, candidates and architectures that were brought along all come here, which makes them comparable. A folder
+holds architecture.json, weights.safetensors, evaluation.json, and of a candidate predictions.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import save as save_safetensors
+
+from models.branched import BranchedNetwork
+from search.architecture import Architecture
+from search.data.catalogue import DatasetInfo, TaskInfo
+from search.data.loading import LoadedData, load_data
+from search.errors import RunCancelledError, StateFileError
+from search.evaluate import evaluate
+from search.networks import build_network, load_network
+from search.pictures import draw_predictions
+from search.ports import StageFinished, StageProgress, StageStarted, Surroundings
+from search.results import Evaluation, MetricValue
+from search.retrain import Retraining
+from search.run_state import seed_everything
+from search.spec import DataSpec, TrainSpec
+
+EVALUATION_BATCH = 50  # images
+NUM_PICTURED = 4
+
+
+@dataclass(frozen=True)
+class TrainingGround:
+    """What networks are trained and measured on, and by which recipe.
+
+    Attributes:
+        info: The dataset.
+        data: Its samples at full resolution.
+        recipe: How to train.
+        preset: Name of that recipe, noted beside the metrics.
+        seed: Names initial weights, order of the batches, augmentation and dropout.
+        device: Where to compute.
+        around: Where files and events go.
+    """
+
+    info: DatasetInfo
+    data: LoadedData
+    recipe: TrainSpec
+    preset: str
+    seed: int
+    device: torch.device
+    around: Surroundings
+
+    def tasks_of(self, architecture: Architecture) -> tuple[TaskInfo, ...]:
+        """Return what the dataset says of the tasks of an architecture."""
+        return tuple(self.info.task(name) for name in architecture.tasks)
+
+
+def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, around: Surroundings) -> LoadedData:
+    """Return the samples at full resolution, reporting the rendering of those that are not on disk yet.
+
+    Raises:
+        RunCancelledError: It was asked to stop; what is on disk by then is kept.
+    """
+    stage = f"load {info.name}"
+
+    def progress(done: int, total: int) -> None:
+        """Report, and stop where asked to."""
+        _stop_if_asked(around)
+        around.reporter.emit(StageProgress(stage, done, total))
+
+    data = load_data(info, tasks, spec, cache_dir=around.cache_dir, progress=progress)
+    around.reporter.emit(StageFinished(stage))
+    return data
+
+
+def train_network(ground: TrainingGround, architecture: Architecture, folder: str, stage: str) -> Evaluation:
+    """Return the evaluation of a network after its training, from its folder where it is found there.
+
+    Args:
+        ground: What it is trained on.
+        architecture: The network.
+        folder: Prefix of its files in the store, with the slash at its end; empty for the store's root.
+        stage: What events call this.
+
+    Raises:
+        RunCancelledError: It was asked to stop; its state is saved.
+        StateFileError: The folder holds a part of what a finished training leaves, or it is corrupt.
+    """
+    around = ground.around
+    if not around.store.exists(f"{folder}evaluation.json"):
+        return _train_anew(ground, architecture, folder, stage)
+    found = _find_trained(ground, folder)
+    around.store.delete(f"{folder}training.state")  # a kill may have come between the document and this
+    around.reporter.emit(StageFinished(stage, reused=True))
+    return found
+
+
+def measure_network(
+    ground: TrainingGround, network: BranchedNetwork, architecture: Architecture, stage: str
+) -> dict[str, MetricValue]:
+    """Return the metrics of a network, which is on the ground's device, on the validation samples.
+
+    Raises:
+        RunCancelledError: It was asked to stop.
+    """
+    around, samples = ground.around, ground.data.val
+
+    def progress(done: int, total: int) -> None:
+        """Report a batch, and stop where asked to."""
+        _stop_if_asked(around)
+        around.reporter.emit(StageProgress(stage, done, total))
+
+    around.reporter.emit(StageStarted(stage, 0, -(-len(samples) // EVALUATION_BATCH)))
+    metrics = evaluate(
+        network,
+        samples,
+        ground.tasks_of(architecture),
+        batch_size=EVALUATION_BATCH,
+        device=ground.device,
+        on_batch=progress,
+    )
+    around.reporter.emit(StageFinished(stage))
+    return metrics
+
+
+def picture_network(ground: TrainingGround, architecture: Architecture, folder: str) -> None:
+    """Leave a picture of what the trained network of a folder predicts on the first validation samples."""
+    store, picture, samples = ground.around.store, f"{folder}predictions.png", ground.data.val
+    if store.exists(picture):
+        return
+    network = load_network(architecture, store.read(f"{folder}weights.safetensors")).to(ground.device)
+    indices = range(min(NUM_PICTURED, len(samples)))
+    store.write(
+        picture, draw_predictions(network, samples, ground.tasks_of(architecture), indices, device=ground.device)
+    )
+
+
+def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str, stage: str) -> Evaluation:
+    """Return the evaluation of a network after training it, or what a stop left of that, to its end."""
+    around, state_name = ground.around, f"{folder}training.state"
+    around.store.write(f"{folder}architecture.json", architecture.to_json_bytes())
+    seed_everything(ground.seed, "initial weights")
+    network = build_network(architecture).to(ground.device)
+    training = Retraining(network, ground.tasks_of(architecture), ground.data.train, ground.recipe, ground.seed)
+    history = training.run(
+        store=around.store,
+        state_name=state_name,
+        stage=stage,
+        reporter=around.reporter,
+        cancelled=around.cancelled,
+    )
+    if history is None:
+        raise RunCancelledError
+    metrics = measure_network(ground, network, architecture, f"evaluate {stage}")
+    weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in network.state_dict().items()}
+    around.store.write(f"{folder}weights.safetensors", save_safetensors(weights))
+    evaluation = Evaluation(
+        preset=ground.preset,
+        madds=architecture.madds,
+        params=architecture.params,
+        metrics=metrics,
+        history=tuple(history),
+    )
+    around.store.write(f"{folder}evaluation.json", evaluation.to_json_bytes())  # last: all others are whole
+    around.store.delete(state_name)
+    around.reporter.emit(StageFinished(stage, {name: metric.value for name, metric in metrics.items()}))
+    return evaluation
+
+
+def _find_trained(ground: TrainingGround, folder: str) -> Evaluation:
+    """Return the evaluation that a finished training left; refuse it where the weights are gone."""
+    store, document, weights = ground.around.store, f"{folder}evaluation.json", f"{folder}weights.safetensors"
+    evaluation = Evaluation.from_json_bytes(store.read(document), document)
+    if not store.exists(weights):
+        raise StateFileError(
+            f"A network that was trained has its weights beside its metrics, but '{weights}' is missing and "
+            f"'{document}' is there. Put the weights back, or delete '{document}' to train the network anew."
+        )
+    return evaluation
+
+
+def _stop_if_asked(around: Surroundings) -> None:
+    """Raise when the run was asked to stop."""
+    if around.cancelled():
+        raise RunCancelledError
