@@ -19,7 +19,7 @@ LEAD = 1.0
 """Epochs for which the present slope goes on by itself, because Adam's momentum carries the logits along."""
 SHORTEST_HORIZON = 1.5
 """Epochs in which a remaining difference is to be made up once `budget_by` is over."""
-LOWEST, START, HIGHEST = 0.002, 1.0, 1.0
+LOWEST, START, HIGHEST = 0.002, 0.1, 1.0
 """Bounds and first value of lambda, in first losses per share of the single-task cost."""
 
 

@@ -45,13 +45,13 @@ _SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
 # A network of a few thousand weights learns from scratch: Adam, larger steps for the logits, and a temperature that
 # falls exponentially, which leaves time for the logits to settle among hard choices.
 _TINY_SEARCH = SearchSpec(
-    epochs=30,
-    warmup_epochs=4,
+    epochs=32,
+    warmup_epochs=1,
     batch_size=64,
     weights=_ADAM,
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
-    budget_by=0.5,
+    budget_by=0.6,
     drop_below=0.03,
 )
 _TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM.model_copy(update={"learning_rate": 1e-2}))
@@ -87,7 +87,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("quick", "tiny"): Recipe(_TINY_SEARCH, _TINY_TRAIN, augment=False),
     ("paper", "tiny"): Recipe(
         _TINY_SEARCH.model_copy(
-            update={"epochs": 60, "warmup_epochs": 8, "temperature_schedule": "linear", "drop_below": 0.0}
+            update={"epochs": 60, "warmup_epochs": 3, "temperature_schedule": "linear", "drop_below": 0.0}
         ),
         _TINY_TRAIN.model_copy(update={"epochs": 30}),
         augment=False,
