@@ -37,7 +37,7 @@ from search.relaxation import (
 from search.resource import expected_madds
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import Objective, SearchSpec
-from search.tasks import KINDS, build_loss, has_labels
+from search.tasks import build_loss, get_loss_weight, has_labels
 
 BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
@@ -149,7 +149,7 @@ class BilevelSearch:
         self.problem, self.dataset, self.device = problem, dataset, device
         self.weight_indices, self.arch_indices = split_search(len(dataset), spec.arch_fraction, problem.seed)
         self.losses = {task.name: build_loss(task) for task in problem.tasks}
-        self.loss_weights = {task.name: KINDS[task.kind].loss_weight for task in problem.tasks}
+        self.loss_weights = {task.name: get_loss_weight(task) for task in problem.tasks}
         seed_everything(problem.seed, "supergraph")
         network = build_network().to(device).train()
         set_dropout(network, 0.0)  # the mixes are noise enough; and torch's own generator would not survive a resume

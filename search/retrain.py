@@ -23,7 +23,7 @@ from search.optimiser import build_optimiser, poly_factor, set_learning_rate
 from search.ports import ArtifactStore, Cancelled, Reporter, StageProgress, StageStarted
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import TrainSpec
-from search.tasks import KINDS, build_loss, has_labels
+from search.tasks import build_loss, get_loss_weight, has_labels
 
 SECONDS_BETWEEN_SAVES = 20.0
 History = list[dict[str, Any]]
@@ -128,7 +128,7 @@ class Retraining:
         }
         if not losses:
             return
-        torch.stack([KINDS[task.kind].loss_weight * loss for task, loss in losses.items()]).sum().backward()
+        torch.stack([get_loss_weight(task) * loss for task, loss in losses.items()]).sum().backward()
         loop.optimiser.step()
         for task, loss in losses.items():
             sums = loop.loss_sums.setdefault(task.name, [0.0, 0.0])

@@ -6,6 +6,7 @@ Loss weights: PASCAL-Context and NYUD-v2 settings of the code published with Bru
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +27,7 @@ class KindInfo:
         dense: Whether every pixel has a label, not the image as a whole.
         metric: Name of its metric; percent, degrees (mErr) or metres (RMSE).
         higher_is_better: Direction of the metric.
-        loss_weight: Factor of the loss in the sum over tasks.
+        loss_weight: Factor of the loss in the sum over tasks; see `get_loss_weight`.
     """
 
     kind: TaskKind
@@ -69,6 +70,16 @@ def build_loss(task: TaskInfo) -> losses.Loss:
             return losses.normals_l1
         case "depth":
             return losses.depth_l1
+
+
+def get_loss_weight(task: TaskInfo) -> float:
+    """Return the factor of a task's loss in the sum over tasks.
+
+    Labels of few classes start at a small loss (ln 2 for two, ln 10 for ten) and would hardly be heard; the
+    cross-entropy of a classification task is therefore counted in units of its value at chance, ln(classes).
+    """
+    weight = KINDS[task.kind].loss_weight
+    return weight / math.log(max(task.channels, 2)) if task.kind == "classification" else weight
 
 
 def build_metric(task: TaskInfo) -> metrics.Metric:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from search.data.catalogue import DATASETS, TaskInfo, TaskKind
 from search.errors import SettingError
-from search.tasks import KINDS, build_loss, build_metric, has_labels
+from search.tasks import KINDS, build_loss, build_metric, get_loss_weight, has_labels
 
 ALL_TASKS = [pytest.param(task, id=f"{info.name} {task.name}") for info in DATASETS.values() for task in info.tasks]
 
@@ -38,6 +38,14 @@ def test_loss_weights_are_the_published_ones() -> None:
     assert weights == {
         "segmentation": 1, "parts": 2, "saliency": 5, "normals": 10, "depth": 1, "edge": 50, "classification": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [2, 10])
+def test_classification_is_counted_in_units_of_chance(channels: int) -> None:
+    """A network that knows nothing has a weighted loss of 1, however many classes there are."""
+    task = TaskInfo("label", "classification", channels)
+    loss = build_loss(task)(torch.zeros(4, channels), torch.zeros(4, dtype=torch.int64))
+    assert float(get_loss_weight(task) * loss) == pytest.approx(1.0)
 
 
 def test_only_errors_are_better_lower() -> None:
