@@ -1,7 +1,7 @@
 """Is the budget kept, and is it used? Searches on digits at 55, 65 and 75 % of the single-task total.
 
 Floors: every delivered tree costs at most its budget; at least 85 % of the budget is used wherever a tree in that band
-exists, in 9 of 10 runs. `python benchmarks/budgets.py [--jobs N] [--seeds N]`.
+exists, in 9 of 10 runs. `python benchmarks/budgets.py [--jobs N] [--seeds N] [--preset quick|smoke]`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--preset", default="quick")
     options = parser.parse_args()
     trials = [
-        SearchTrial(tasks, measure_digits(tasks).single_madds * percent // 100, seed)
+        SearchTrial(tasks, measure_digits(tasks).single_madds * percent // 100, seed, options.preset)
         for tasks in TASK_SETS
         for percent in PERCENTAGES
         for seed in range(options.seeds)

@@ -43,11 +43,12 @@ _Outcome = TypeVar("_Outcome")
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One search: tasks, MAdds, seed, and what differs from the preset."""
+    """One search: tasks, MAdds, seed, preset, and what differs from it."""
 
     tasks: tuple[str, ...]
     budget_madds: int
     seed: int
+    preset: str = "quick"
     objective: Objective = "exact"
     changes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -60,16 +61,16 @@ class TrainingTrial:
     seed: int
 
 
-def get_spec(tasks: Sequence[str]) -> JobSpec:
-    """Return the quick preset's job over these tasks."""
-    return build_spec(dataset="digits", tasks=list(tasks), backbone=BACKBONE, budgets=["100%"], preset="quick")
+def get_spec(tasks: Sequence[str], preset: str = "quick") -> JobSpec:
+    """Return a preset's job over these tasks."""
+    return build_spec(dataset="digits", tasks=list(tasks), backbone=BACKBONE, budgets=["100%"], preset=preset)
 
 
 @lru_cache(maxsize=4)
-def load_digits(tasks: tuple[str, ...]) -> LoadedData:
-    """Return the samples with the labels of these tasks."""
+def load_digits(tasks: tuple[str, ...], preset: str = "quick") -> LoadedData:
+    """Return a preset's samples with the labels of these tasks."""
     info = get_dataset_info("digits")
-    return load_data(info, resolve_tasks(info, tasks), get_spec(tasks).data, cache_dir=CACHE)
+    return load_data(info, resolve_tasks(info, tasks), get_spec(tasks, preset).data, cache_dir=CACHE)
 
 
 @lru_cache(maxsize=8)
@@ -85,13 +86,13 @@ def run_search(trial: SearchTrial) -> Branching:
     info = get_dataset_info("digits")
     tasks = resolve_tasks(info, trial.tasks)
     names = tuple(task.name for task in tasks)
-    spec = get_spec(names).search.model_copy(update=dict(trial.changes))
+    spec = get_spec(names, trial.preset).search.model_copy(update=dict(trial.changes))
     problem = SearchProblem(spec, trial.objective, tasks, measure_digits(names), trial.budget_madds, trial.seed)
     heads = {task.name: HeadSpec(False, task.channels) for task in tasks}
     search = BilevelSearch(
         problem,
         lambda: Supergraph(get_backbone(BACKBONE), heads, info.image_channels),
-        load_digits(names).train,
+        load_digits(names, trial.preset).train,
         torch.device("cpu"),
     )
     outcome = search.run(

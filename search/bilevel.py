@@ -34,7 +34,7 @@ from search.relaxation import (
     sample_mix,
     thin_mix,
 )
-from search.resource import expected_madds
+from search.resource import expected_branches
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import Objective, SearchSpec
 from search.tasks import build_loss, get_loss_weight, has_labels
@@ -285,24 +285,24 @@ class BilevelSearch:
         with torch.no_grad():
             loop.arch_logits_LTK.masked_fill_(loop.arch_logits_LTK < DROPPED_LOGIT / 2, DROPPED_LOGIT)
 
-    def _expected_share(self, generator: torch.Generator) -> Tensor:
-        """Return the expected cost of the relaxed tree as a share of the single-task cost, differentiable."""
+    def _expected_shares(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the expected cost of the relaxed tree and its number of blocks, as shares of single-task networks."""
         costs = self.problem.costs
-        layers = expected_madds(
-            self.loop.arch_logits_LTK, costs.layer_madds, self.problem.objective, generator=generator
-        )
-        return (layers + costs.base_madds) / costs.single_madds
+        branches_L = expected_branches(self.loop.arch_logits_LTK, self.problem.objective, generator=generator)
+        layers = (branches_L * branches_L.new_tensor(costs.layer_madds)).sum()
+        blocks = len(costs.layer_madds) * costs.num_tasks
+        return (layers + costs.base_madds) / costs.single_madds, branches_L.sum() / blocks
 
     def _add_resource_gradient(self, total_loss: float, generator: torch.Generator) -> None:
         """Add the gradient of lambda times the expected cost, and let the controller see that cost."""
         loop, weight = self.loop, self.problem.spec.resource_weight
-        share = self._expected_share(generator)
+        share, blocks_share = self._expected_shares(generator)
         if weight is None:
             loop.controller = loop.controller.updated(float(share.detach()), total_loss)
             # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
             # 1 / temperature; the same factor keeps the balance that lambda stands for over the whole search.
             weight = loop.controller.weight / self._temperature(loop.epoch)
-        (weight * share).backward()
+        (weight * (share + self.problem.spec.parsimony * blocks_share)).backward()
 
     def _begin_weights_pass(self) -> None:
         """Drop unlikely ops, note where the logits stand, and start the weights pass on a clean slate."""
@@ -367,7 +367,7 @@ class BilevelSearch:
         fixed = self.problem.spec.resource_weight
         probabilities_LTK = torch.softmax(loop.arch_logits_LTK.detach().double(), dim=-1)
         with torch.no_grad():
-            share = self._expected_share(make_generator(self.problem.seed, "history", loop.epoch))
+            share, _ = self._expected_shares(make_generator(self.problem.seed, "history", loop.epoch))
         return {
             "temperature": self._temperature(loop.epoch),
             "expected_madds": float(share) * single,

@@ -52,6 +52,7 @@ _TINY_SEARCH = SearchSpec(
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
     budget_by=0.6,
+    parsimony=0.5,
     drop_below=0.03,
 )
 _TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM.model_copy(update={"learning_rate": 1e-2}))
@@ -69,6 +70,7 @@ _QUICK_DENSE_SEARCH = SearchSpec(
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
     budget_by=0.5,
+    parsimony=0.5,
     drop_below=0.03,
 )
 _QUICK_DENSE_TRAIN = TrainSpec(
@@ -87,7 +89,13 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("quick", "tiny"): Recipe(_TINY_SEARCH, _TINY_TRAIN, augment=False),
     ("paper", "tiny"): Recipe(
         _TINY_SEARCH.model_copy(
-            update={"epochs": 60, "warmup_epochs": 3, "temperature_schedule": "linear", "drop_below": 0.0}
+            update={
+                "epochs": 60,
+                "warmup_epochs": 3,
+                "temperature_schedule": "linear",
+                "parsimony": 0.0,
+                "drop_below": 0.0,
+            }
         ),
         _TINY_TRAIN.model_copy(update={"epochs": 30}),
         augment=False,

@@ -113,6 +113,8 @@ class SearchSpec(_Frozen):
         budget_by: Share of the epochs after the warm-up by which the expected cost must have come down to the budget.
         resource_weight: None lets the budget controller find it; a number fixes it (0 switches the term off), in loss
             per share of the single-task cost.
+        parsimony: Weight of the expected number of blocks, as a share of T L, beside the expected cost: a branch must
+            earn its keep even where it costs few MAdds. 0 as the paper.
         drop_below: Ops with less probability than this are not evaluated any more; 0 keeps all (as the paper).
     """
 
@@ -129,6 +131,7 @@ class SearchSpec(_Frozen):
     temperature_schedule: Literal["linear", "exponential"] = "linear"
     budget_by: Annotated[float, Field(gt=0, le=1)] = 0.4
     resource_weight: Annotated[float, Field(ge=0)] | None = None
+    parsimony: Annotated[float, Field(ge=0)] = 0.0
     drop_below: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 
