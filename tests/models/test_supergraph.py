@@ -17,11 +17,13 @@ SIDES = {"tiny4": 16, "mobilenet_v2": 32, "resnet18": 32}
 
 
 def build_supergraph(backbone: str, heads: dict[str, HeadSpec] | None = None) -> Supergraph:
-    """Return a supergraph in evaluation mode whose running statistics are random, so that a wrong op shows."""
+    """Return a supergraph in evaluation mode whose ops and running statistics differ, so that a wrong op shows."""
     torch.manual_seed(0)
     network = Supergraph(get_backbone(backbone), heads or HEADS, 3)
     set_dropout(network, 0.0)
     for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
         if isinstance(part, nn.BatchNorm2d):
             assert part.running_mean is not None
             assert part.running_var is not None
@@ -147,6 +149,14 @@ def test_soft_training_step_equals_the_plain_modules() -> None:
         low_level = features if index == network.backbone.low_level_layer else low_level
     plain = network.heads["seg"](features, low_level, (32, 32)).square().mean()
     torch.testing.assert_close(loss, plain, rtol=1e-4, atol=0)
+
+
+def test_all_ops_start_alike() -> None:
+    """A fresh supergraph gives a task the same output whichever ops it picks, as from one pretrained file."""
+    network = Supergraph(get_backbone("tiny4"), HEADS, 3).eval()
+    outputs = [network(draw_image("tiny4"), "seg", to_mix([op] * 5, 3)) for op in range(3)]
+    assert torch.equal(outputs[0], outputs[1])
+    assert torch.equal(outputs[0], outputs[2])
 
 
 def test_aligned_ops_are_equal() -> None:

@@ -17,6 +17,7 @@ from models.branching import Branching
 from search.bilevel import BilevelSearch, SearchOutcome
 from search.errors import StateFileError
 from search.ports import MemoryReporter, MemoryStore, StageFinished, StageProgress, StageStarted, never_cancelled
+from search.resource import expected_branches
 from search.spec import OptimiserSpec, SearchSpec
 
 if TYPE_CHECKING:
@@ -207,3 +208,20 @@ def test_a_state_of_another_network_is_refused(lab: Lab, dense_lab: Lab) -> None
     lab.run(lab.search(), store, stop_at=2)
     with pytest.raises(StateFileError, match=r"'s\.state' must be of this very stage"):
         dense_lab.run(dense_lab.search(), store)
+
+
+def test_parsimony_charges_for_every_block(lab: Lab) -> None:
+    """The logits feel a price per block beside the MAdds: the gradient is that of both expectations, added up."""
+    spec = SHORT.model_copy(update={"resource_weight": 2.0, "parsimony": 0.5})
+    search = lab.search(spec)
+    logits_LTK = search.loop.arch_logits_LTK
+    torch.nn.init.normal_(logits_LTK, generator=torch.Generator().manual_seed(3))
+    search._add_resource_gradient(1.0, torch.Generator())
+    plain_LTK = logits_LTK.detach().clone().requires_grad_()
+    branches_L = expected_branches(plain_LTK)
+    madds = (branches_L * torch.tensor(lab.costs.layer_madds)).sum() / lab.costs.single_madds
+    blocks = branches_L.sum() / (len(lab.costs.layer_madds) * len(lab.tasks))
+    (2.0 * (madds + 0.5 * blocks)).backward()
+    assert logits_LTK.grad is not None
+    assert plain_LTK.grad is not None
+    assert torch.allclose(logits_LTK.grad, plain_LTK.grad, rtol=1e-5, atol=1e-8)
