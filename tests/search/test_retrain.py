@@ -18,7 +18,7 @@ from search.errors import StateFileError
 from search.ports import MemoryReporter, MemoryStore, StageProgress, StageStarted, never_cancelled
 from search.retrain import Retraining
 from search.spec import OptimiserSpec, TrainSpec
-from search.tasks import build_loss
+from search.tasks import build_loss, get_loss_weight
 
 if TYPE_CHECKING:
     from tests.search.conftest import Lab
@@ -68,14 +68,15 @@ def test_a_dense_training_survives_a_stop(dense_lab: Lab) -> None:
 
 
 def test_shared_ops_move_at_their_share_of_the_rate(lab: Lab) -> None:
-    """One plain SGD step moves an op of n tasks by rate / n times the gradient of the summed losses."""
+    """One plain SGD step moves an op of n tasks by rate / n times the gradient of the weighted sum of losses."""
     tree = Branching(lab.names, ((lab.names,), *((lab.names[:2], lab.names[2:]),) * 3, tuple((n,) for n in lab.names)))
     dataset = lab.dataset()
     training, twin = (lab.training(ONE_STEP, branching=tree, dataset=dataset) for _ in range(2))
     lab.run(training)
     batch = dataset.batch(dataset.requests[0], make_generator(0, "augmentation", 0, 0))
     outputs = twin.loop.network(batch["image"])
-    torch.stack([build_loss(task)(outputs[task.name], batch[task.name]) for task in lab.tasks]).sum().backward()
+    losses = [get_loss_weight(task) * build_loss(task)(outputs[task.name], batch[task.name]) for task in lab.tasks]
+    torch.stack(losses).sum().backward()
     moved = dict(training.loop.network.named_parameters())
     for num_tasks, parameters in twin.loop.network.parameters_by_sharing().items():
         for parameter in parameters:
