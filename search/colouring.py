@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search.data.catalogue import TaskInfo
-from search.losses import IGNORE_LABEL
+from search.data.catalogue import IGNORE_LABEL, TaskInfo
 
 Colours = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -18,13 +18,11 @@ from scipy.spatial import cKDTree
 from skimage.morphology import thin
 from torch import Tensor
 
+from search.data.catalogue import IGNORE_LABEL
 from search.errors import DatasetError
 
 FloatImage = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-
-IGNORE_LABEL = 255
-"""Value of a label that says nothing."""
 
 DEFAULT_NUM_THRESHOLDS = 24
 """0.04, 0.08 .. 0.96; 99 gives the 0.01 .. 0.99 that papers print."""

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from search.data.catalogue import IGNORE_LABEL
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(raw output, label) -> scalar."""
-
-IGNORE_LABEL = 255
-"""Value of a label that says nothing, for every kind of task."""
 
 SMALLEST_NORM = 1e-3
 """A predicted normal shorter than this is divided by this, which bounds the gradient at the zero vector."""

@@ -13,10 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from search.data.catalogue import IGNORE_LABEL
 from search.errors import DatasetError
-
-IGNORE_LABEL = 255
-"""Value of a label that says nothing, for every kind of task."""
 
 SALIENCY_THRESHOLDS = tuple(round(0.20 + 0.05 * step, 2) for step in range(15))
 """0.20, 0.25 .. 0.90: the thresholds of the code that the literature on PASCAL-Context evaluates saliency with."""

@@ -18,10 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from search.colouring import Colours, Range, colour_image, colour_label, colour_prediction
-from search.data.catalogue import TaskInfo
+from search.data.catalogue import IGNORE_LABEL, TaskInfo
 from search.data.loading import TaskDataset
 from search.evaluate import eval_mode
-from search.losses import IGNORE_LABEL
 from search.tasks import KINDS
 
 PAGE_WIDTH = 980

@@ -13,7 +13,7 @@ from functools import partial
 from torch import Tensor
 
 from search import losses, metrics
-from search.data.catalogue import TaskInfo, TaskKind
+from search.data.catalogue import IGNORE_LABEL, TaskInfo, TaskKind
 from search.edges import EdgeODS
 from search.errors import SettingError
 
@@ -107,14 +107,14 @@ def build_metric(task: TaskInfo) -> metrics.Metric:
 def has_labels(task: TaskInfo, label: Tensor) -> bool:
     """Return whether any pixel or sample of a batch of labels is not ignored; a search skips a task without."""
     del task  # 255 means "ignore" for every kind, in all three channels of a normal
-    return bool((label != losses.IGNORE_LABEL).any())
+    return bool((label != IGNORE_LABEL).any())
 
 
 def _check_task(task: TaskInfo) -> None:
-    if task.kind in ("segmentation", "parts", "classification") and task.channels > losses.IGNORE_LABEL:
+    if task.kind in ("segmentation", "parts", "classification") and task.channels > IGNORE_LABEL:
         raise SettingError(
-            f"Task '{task.name}' may have at most {losses.IGNORE_LABEL} classes, because label "
-            f"{losses.IGNORE_LABEL} means 'ignore'; got {task.channels}. Merge classes."
+            f"Task '{task.name}' may have at most {IGNORE_LABEL} classes, because label "
+            f"{IGNORE_LABEL} means 'ignore'; got {task.channels}. Merge classes."
         )
     if task.kind == "edge" and not (task.positive_weight is not None and 0 < task.positive_weight < 1):
         raise SettingError(

@@ -12,6 +12,9 @@ from typing import Literal
 
 from search.errors import DatasetError, TaskSetError, UnknownNameError
 
+IGNORE_LABEL = 255
+"""Value of a label that says nothing, for every kind of task; all three channels of a normal."""
+
 TaskKind = Literal["segmentation", "parts", "saliency", "normals", "depth", "edge", "classification"]
 
 

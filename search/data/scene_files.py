@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search.data.catalogue import TaskInfo
+from search.data.catalogue import IGNORE_LABEL, TaskInfo
 from search.data.scenes import (
     CLASS_OF_SURFACE,
     PART_OF_SURFACE,
@@ -30,7 +30,7 @@ from search.data.scenes import (
     draw_scene,
     render_scene,
 )
-from search.data.transforms import IGNORE, augment, resize, scale_size
+from search.data.transforms import augment, resize, scale_size
 from search.errors import DatasetError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -126,15 +126,15 @@ def _to_binary(mask_BHW: Tensor) -> Tensor:
 
 
 def _to_depth(depth_BHW: Tensor) -> Tensor:
-    """Return metres (B, 1, H, W), IGNORE where there is nothing."""
-    return torch.where(depth_BHW > 0, depth_BHW, float(IGNORE))[:, None]
+    """Return metres (B, 1, H, W), IGNORE_LABEL where there is nothing."""
+    return torch.where(depth_BHW > 0, depth_BHW, float(IGNORE_LABEL))[:, None]
 
 
 def _to_normals(normals_B3HW: Tensor) -> Tensor:
-    """Return unit vectors (B, 3, H, W), IGNORE where there is nothing."""
+    """Return unit vectors (B, 3, H, W), IGNORE_LABEL where there is nothing."""
     normals = normals_B3HW.float()
     length = normals.norm(dim=1, keepdim=True)
-    return torch.where(length > 0.5, normals / length.clamp(min=0.5), float(IGNORE))
+    return torch.where(length > 0.5, normals / length.clamp(min=0.5), float(IGNORE_LABEL))
 
 
 _LABELS: dict[str, Callable[[Tensor], Tensor]] = {

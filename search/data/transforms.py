@@ -1,7 +1,7 @@
 """Resizing and random augmentation of whole batches, labels included: flip, scale, crop and pad.
 
 Images are sampled bilinearly, labels by the nearest pixel, so that no label value arises that was not there. Dense
-labels outside of the image are IGNORE. Source: the training recipe of Bruggemann et al., BMVC 2020, section 4.
+labels outside of the image are IGNORE_LABEL. Source: the training recipe of Bruggemann et al., BMVC 2020, section 4.
 Shapes: B batch, C channels, H W pixels.
 """
 
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from search.data.catalogue import TaskKind
+from search.data.catalogue import IGNORE_LABEL, TaskKind
 
-IGNORE = 255
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
@@ -90,7 +89,7 @@ def apply_augmentation(
         label_BCHW = label if label.dim() == 4 else label[:, None]
         picked_BCHW = cols.pick(rows.pick(label_BCHW, 2), 3)
         changed_BCHW = _change_values(picked_BCHW, kind, augmentation)
-        masked_BCHW = torch.where(inside_BHW[:, None], changed_BCHW, IGNORE)
+        masked_BCHW = torch.where(inside_BHW[:, None], changed_BCHW, IGNORE_LABEL)
         out[name] = masked_BCHW if label.dim() == 4 else masked_BCHW[:, 0]
     return out
 
@@ -162,9 +161,9 @@ def _nearest(position: Tensor, side: int, scaled: Tensor) -> Tensor:
 def _change_values(label_BCHW: Tensor, kind: TaskKind, augmentation: Augmentation) -> Tensor:
     """Return a label whose values follow the change of the view; ignored pixels stay ignored."""
     if kind == "depth":
-        return torch.where(label_BCHW == IGNORE, label_BCHW, label_BCHW / augmentation.scale[:, None, None, None])
+        return torch.where(label_BCHW == IGNORE_LABEL, label_BCHW, label_BCHW / augmentation.scale[:, None, None, None])
     if kind == "normals":
         sign_B3 = torch.ones(len(label_BCHW), 3)
         sign_B3[:, 0] = torch.where(augmentation.flip, -1.0, 1.0)
-        return torch.where(label_BCHW == IGNORE, label_BCHW, label_BCHW * sign_B3[:, :, None, None])
+        return torch.where(label_BCHW == IGNORE_LABEL, label_BCHW, label_BCHW * sign_B3[:, :, None, None])
     return label_BCHW
