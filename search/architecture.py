@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -134,6 +135,12 @@ class Architecture(_Frozen):
     def layer_names(self) -> tuple[str, ...]:
         """Return the L layer names, stem side first."""
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the tree alone: equal for two documents that describe the same network."""
+        tree = self.model_dump(mode="json", include={"backbone", "input_size", "image_channels", "layers", "heads"})
+        return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json_bytes(self) -> bytes:
         """Return the document as UTF-8 JSON: keys in a fixed order, one line per layer, newline at the end."""

@@ -1,13 +1,13 @@
-"""The metrics of a trained network on a data set, and delta_m against single-task baselines.
+"""The metrics of a trained network on a data set.
 
-Neighbours: networks come from `search.retrain`, metrics from `search.tasks`; the pipeline keeps what is returned.
-Source: Bruggemann et al., BMVC 2020 (delta_m after Maninis et al., CVPR 2019). Legend: B batch, C channels, H W pixels.
+Neighbours: networks come from `search.retrain`, metrics from `search.tasks`; `search.delta` compares what is returned.
+Legend: B batch, C channels, H W pixels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,12 +15,9 @@ from torch import nn
 
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
-from search.errors import SearchError, TaskSetError
+from search.errors import SearchError
 from search.results import MetricValue
 from search.tasks import KINDS, build_metric
-
-SMALLEST_BASELINE = {"mErr": 0.1, "RMSE": 0.001}
-"""Smallest baseline that delta_m divides by, degrees and metres; 1 percentage point for all other metrics."""
 
 
 def evaluate(
@@ -70,39 +67,6 @@ def _measured(task: TaskInfo, value: float) -> MetricValue:
             "The training diverged: lower the learning rate."
         )
     return MetricValue(metric=kind.metric, value=value, higher_is_better=kind.higher_is_better)
-
-
-def compute_delta_m(metrics: Mapping[str, MetricValue], baselines: Mapping[str, MetricValue]) -> float:
-    """Return the mean relative gain over the single-task baselines, percent; above 0 is better than they are.
-
-    delta_m = 100 / T * sum over tasks of s * (M - B) / B, with s = -1 where lower is better. A baseline below
-    `SMALLEST_BASELINE` (a network that learned nothing scores 0 %) divides by that bound instead, so that the gain
-    stays finite and keeps its sign and order.
-
-    Args:
-        metrics: Of the multi-task network, per task.
-        baselines: Of the single-task networks, for the same tasks and metrics.
-
-    Raises:
-        TaskSetError: The two name different tasks or metrics, or none.
-    """
-    _check_same_tasks(metrics, baselines)
-    gains = []
-    for name, measured in metrics.items():
-        baseline = baselines[name].value
-        gain = (measured.value - baseline) / max(baseline, SMALLEST_BASELINE.get(measured.metric, 1.0))
-        gains.append(gain if measured.higher_is_better else -gain)
-    return 100 * math.fsum(gains) / len(gains)
-
-
-def _check_same_tasks(metrics: Mapping[str, MetricValue], baselines: Mapping[str, MetricValue]) -> None:
-    seen = {name: measured.metric for name, measured in metrics.items()}
-    wanted = {name: baseline.metric for name, baseline in baselines.items()}
-    if not seen or seen != wanted:
-        raise TaskSetError(
-            f"delta_m compares the same metric of the same tasks, got {seen} against baselines {wanted}. "
-            "Train the baselines of exactly these tasks."
-        )
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from search.architecture import Architecture, check_fits_dataset
 from search.bilevel import BilevelSearch, SearchProblem
 from search.data.catalogue import get_embedded_dataset_info
 from search.data.loading import load_data
+from search.delta import compute_delta_m
 from search.errors import RunCancelledError
-from search.evaluate import compute_delta_m
 from search.networks import choose_device, load_network
 from search.pareto import non_dominated
 from search.ports import StageFinished, Surroundings

@@ -51,6 +51,17 @@ def resolve_budget(budget: str, single_madds: int) -> int:
     return int(budget)
 
 
+def budget_name(budget: str) -> str:
+    """Return the name of the candidate of a canonical budget: "60%" -> "60pct", "9100000000" -> "9.1G"."""
+    if budget.endswith("%"):
+        return f"{budget[:-1]}pct"
+    for unit, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        text = f"{int(budget) / size:g}"
+        if int(budget) >= size and round(float(text) * size) == int(budget):
+            return f"{text}{unit}"
+    return budget
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Return (H, W) from "HxW" or a single side.
 

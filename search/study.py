@@ -18,7 +18,7 @@ from search.lut import CostTable, measure_costs
 from search.networks import choose_device
 from search.ports import Message, Reporter, Surroundings
 from search.results import Study, StudyCosts, StudyTask
-from search.spec import JobSpec, resolve_budget
+from search.spec import JobSpec, budget_name, resolve_budget
 from search.tasks import KINDS
 from search.training_stage import TrainingGround, load_samples
 
@@ -62,17 +62,6 @@ def open_study(spec: JobSpec, surroundings: Surroundings) -> OpenStudy:
     data = load_samples(info, tasks, spec.data, surroundings)  # after all that can be refused: it may take minutes
     ground = TrainingGround(info, data, spec.retrain, spec.preset, spec.seed, device, surroundings)
     return OpenStudy(spec, tasks, costs, budgets, ground)
-
-
-def budget_name(budget: str) -> str:
-    """Return the name of the candidate of a canonical budget: "60%" -> "60pct", "9100000000" -> "9.1G"."""
-    if budget.endswith("%"):
-        return f"{budget[:-1]}pct"
-    for unit, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        text = f"{int(budget) / size:g}"
-        if int(budget) >= size and round(float(text) * size) == int(budget):
-            return f"{text}{unit}"
-    return budget
 
 
 def describe_tree(study: OpenStudy, branching: Branching, budget_madds: int | None) -> Architecture:

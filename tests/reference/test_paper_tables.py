@@ -5,7 +5,7 @@ Source: Bruggemann et al., BMVC 2020 (arXiv 2008.10292), comparison tables and a
 
 import pytest
 
-from search.evaluate import compute_delta_m
+from search.delta import compute_delta_m
 from search.results import MetricValue
 
 PASCAL_MOBILENET = {

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from search.data.catalogue import TaskInfo
+from search.delta import compute_delta_m
 from search.errors import DatasetError, SearchError, TaskSetError
-from search.evaluate import compute_delta_m, evaluate
+from search.evaluate import evaluate
 from search.results import MetricValue
 
 TASKS = (TaskInfo("digit", "classification", 3), TaskInfo("depth", "depth", 1))

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from search.errors import BudgetError, InputSizeError
 from search.presets import build_spec
-from search.spec import JobSpec, parse_budget, parse_size, resolve_budget
+from search.spec import JobSpec, budget_name, parse_budget, parse_size, resolve_budget
 
 NUMBERS = st.one_of(
     st.integers(1, 10**12).map(str),
@@ -158,3 +159,28 @@ def test_values_out_of_range_and_unknown_keys_are_refused(path: tuple[str, ...],
     place[path[-1]] = value
     with pytest.raises(ValidationError):
         JobSpec.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"),
+    [
+        ("60%", "60pct"),
+        ("62.5%", "62.5pct"),
+        ("9.1G", "9.1G"),
+        ("550M", "550M"),
+        ("1200000", "1.2M"),
+        ("1234567", "1234567"),
+        ("999", "999"),
+        ("1K", "1K"),
+    ],
+)
+def test_candidates_are_named_by_their_budget(budget: str, name: str) -> None:
+    """A budget's name is short, exact and fit for a folder."""
+    assert budget_name(parse_budget(budget)) == name
+
+
+@given(one=st.integers(1, 10**12), other=st.integers(1, 10**12))
+@examples(max_examples=50)
+def test_different_budgets_have_different_names(one: int, other: int) -> None:
+    """Two budgets never share a folder."""
+    assert (budget_name(str(one)) == budget_name(str(other))) == (one == other)
