@@ -25,10 +25,11 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph
 from search.bilevel import BilevelSearch, SearchProblem
+from search.cost_table import CostTable
 from search.data.catalogue import get_dataset_info, resolve_tasks
 from search.data.loading import LoadedData, load_data
 from search.evaluate import evaluate
-from search.lut import CostTable, measure_costs
+from search.lut import measure_costs
 from search.ports import MemoryReporter, MemoryStore, never_cancelled
 from search.presets import build_spec
 from search.retrain import Retraining

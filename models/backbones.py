@@ -1,7 +1,7 @@
-"""One visible table: each backbone as a stem and an ordered list of searchable layers, and where its weights come from.
+"""Each backbone as a stem and an ordered list of searchable layers that can be built, and where its weights come from.
 
-`models.catalogue` holds the facts that need no torch; `models.heads` puts decoders on top. Parameter names are
-torchvision's. Sources: method of Bruggemann et al., BMVC 2020; Sandler et al., CVPR 2018; He et al., CVPR 2016.
+`models.catalogue` and `models.plans` hold the facts and numbers that need no torch; `models.heads` puts decoders on
+top. Parameter names are torchvision's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from models.blocks import (
     init_like_torchvision,
 )
 from models.catalogue import BACKBONES, BackboneInfo, get_backbone_info
-from models.errors import InputSizeError, PretrainedWeightsError
+from models.errors import PretrainedWeightsError
+from models.plans import BackbonePlan, BlockPlan, DecoderPlan, get_plan
 
 _COUNTER = "num_batches_tracked"  # the files of old torchvision versions lack it
 
@@ -124,92 +125,88 @@ def _build_resnet_stem(image_channels: int) -> nn.Module:
     return init_like_torchvision(ResNetStem(image_channels))
 
 
+def _build_block(plan: BlockPlan, activation: Activation) -> nn.Module:
+    """Return the op of a plan, with torch's own initialisation."""
+    channels = (plan.in_channels, plan.out_channels)
+    match plan.kind:
+        case "conv":
+            return ConvNormAct(*channels, stride=plan.stride)
+        case "inverted":
+            return InvertedResidual(*channels, stride=plan.stride, expand=plan.expand, dilation=plan.dilation)
+        case "basic":
+            return BasicBlock(*channels, stride=plan.stride, dilation=plan.dilation)
+        case "bottleneck":
+            width = plan.out_channels // Bottleneck.expansion
+            return Bottleneck(plan.in_channels, width, stride=plan.stride, dilation=plan.dilation)
+        case "aspp":
+            return ASPP(*channels, rates=plan.rates, activation=activation)
+
+
 def _tiny(name: str, width: int) -> Backbone:
     """Return the planted benchmark's network, with torch's own initialisation."""
-    layers = tuple(
-        Layer(f"blocks.{index}", partial(ConvNormAct, width, width, stride=stride), width, stride)
-        for index, stride in enumerate((1, 2, 1, 2, 1))
-    )
+    plan = get_plan(name)
     return Backbone(
         info=BACKBONES[name],
         build_stem=partial(_build_tiny_stem, width=width),
-        layers=layers,
-        low_level_layer=0,
-        decoder=DecoderSpec(width, 2 * width, True, nn.ReLU, "max", torchvision_init=False),
+        layers=tuple(
+            Layer(block.name, partial(_build_block, block, nn.ReLU), block.out_channels, block.stride)
+            for block in plan.layers
+        ),
+        low_level_layer=plan.low_level_layer,
+        decoder=_decoder(plan.decoder, nn.ReLU, "max", torchvision_init=False),
     )
-
-
-# (out channels, blocks, stride, expansion, dilation of the first block, dilation of the others). The sixth group has
-# stride 2 in ImageNet training; here it keeps the output stride at 16, and the blocks after it are dilated instead.
-_MOBILENET_GROUPS = (
-    (16, 1, 1, 1, 1, 1),
-    (24, 2, 2, 6, 1, 1),
-    (32, 3, 2, 6, 1, 1),
-    (64, 4, 2, 6, 1, 1),
-    (96, 3, 1, 6, 1, 1),
-    (160, 3, 1, 6, 1, 2),
-    (320, 1, 1, 6, 2, 2),
-)
 
 
 def _mobilenet_v2() -> Backbone:
     """Return MobileNetV2 at output stride 16 with R-ASPP."""
-    layers: list[Layer] = []
-    channels = 32
-    for out_channels, num_blocks, group_stride, expand, first_dilation, dilation in _MOBILENET_GROUPS:
-        for index in range(num_blocks):
-            stride = group_stride if index == 0 else 1
-            make = partial(
-                InvertedResidual,
-                channels,
-                out_channels,
-                stride=stride,
-                expand=expand,
-                dilation=first_dilation if index == 0 else dilation,
-            )
-            layers.append(Layer(f"features.{len(layers) + 1}", partial(_initialised, make), out_channels, stride))
-            channels = out_channels
-    layers.append(_aspp(channels, 128, (), nn.ReLU6))
+    plan = get_plan("mobilenet_v2")
     return Backbone(
         info=BACKBONES["mobilenet_v2"],
         build_stem=_build_mobilenet_stem,
-        layers=tuple(layers),
-        low_level_layer=2,
-        decoder=DecoderSpec(48, 128, True, nn.ReLU6, "average"),
+        layers=_initialised_layers(plan, nn.ReLU6),
+        low_level_layer=plan.low_level_layer,
+        decoder=_decoder(plan.decoder, nn.ReLU6, "average"),
         stem_prefixes={"features.0.": ""},
         dropped_prefixes=("features.18.", "classifier."),
     )
 
 
-def _resnet(name: str, block: type[BasicBlock] | type[Bottleneck], num_blocks: tuple[int, ...]) -> Backbone:
-    """Return a ResNet at output stride 16 with ASPP: the last stage is dilated instead of strided."""
-    layers: list[Layer] = []
-    channels = 64
-    for stage, count in enumerate(num_blocks):
-        for index in range(count):
-            stride = 2 if index == 0 and stage in (1, 2) else 1
-            # As in torchvision's replace_stride_with_dilation, the block that lost its stride is not yet dilated.
-            dilation = 2 if index > 0 and stage == 3 else 1
-            width = 64 << stage
-            make = partial(block, channels, width, stride=stride, dilation=dilation)
-            channels = width * block.expansion
-            layers.append(Layer(f"layer{stage + 1}.{index}", partial(_initialised, make), channels, stride))
-    layers.append(_aspp(channels, 256, (6, 12, 18), nn.ReLU))
+def _resnet(name: str) -> Backbone:
+    """Return a ResNet at output stride 16 with ASPP."""
+    plan = get_plan(name)
     return Backbone(
         info=BACKBONES[name],
         build_stem=_build_resnet_stem,
-        layers=tuple(layers),
-        low_level_layer=num_blocks[0] - 1,
-        decoder=DecoderSpec(48, 256, False, nn.ReLU, "average"),
+        layers=_initialised_layers(plan, nn.ReLU),
+        low_level_layer=plan.low_level_layer,
+        decoder=_decoder(plan.decoder, nn.ReLU, "average"),
         stem_prefixes={"conv1.": "conv1.", "bn1.": "bn1."},
         dropped_prefixes=("fc.",),
     )
 
 
-def _aspp(in_channels: int, out_channels: int, rates: tuple[int, ...], activation: Activation) -> Layer:
-    """Return the last searchable layer of the ImageNet families."""
-    make = partial(ASPP, in_channels, out_channels, rates=rates, activation=activation)
-    return Layer("aspp", partial(_initialised, make), out_channels, 1)
+def _initialised_layers(plan: BackbonePlan, activation: Activation) -> tuple[Layer, ...]:
+    """Return the layers of a plan, drawn as torchvision draws them."""
+    return tuple(
+        Layer(
+            block.name,
+            partial(_initialised, partial(_build_block, block, activation)),
+            block.out_channels,
+            block.stride,
+        )
+        for block in plan.layers
+    )
+
+
+def _decoder(
+    plan: DecoderPlan,
+    activation: Activation,
+    label_pool: Literal["average", "max"],
+    *,
+    torchvision_init: bool = True,
+) -> DecoderSpec:
+    """Return how the heads on a backbone look."""
+    return DecoderSpec(plan.low_level_channels, plan.channels, plan.separable, activation, label_pool, torchvision_init)
 
 
 _TABLE: dict[str, Backbone] = {
@@ -217,10 +214,7 @@ _TABLE: dict[str, Backbone] = {
     "tiny8": _tiny("tiny8", 8),
     "tiny16": _tiny("tiny16", 16),
     "mobilenet_v2": _mobilenet_v2(),
-    "resnet18": _resnet("resnet18", BasicBlock, (2, 2, 2, 2)),
-    "resnet34": _resnet("resnet34", BasicBlock, (3, 4, 6, 3)),
-    "resnet50": _resnet("resnet50", Bottleneck, (3, 4, 6, 3)),
-    "resnet101": _resnet("resnet101", Bottleneck, (3, 4, 23, 3)),
+    **{name: _resnet(name) for name in ("resnet18", "resnet34", "resnet50", "resnet101")},
 }
 
 
@@ -231,24 +225,6 @@ def get_backbone(name: str) -> Backbone:
         UnknownBackboneError: No such backbone.
     """
     return _TABLE[get_backbone_info(name).name]
-
-
-def check_input_size(backbone: BackboneInfo | Backbone, size: tuple[int, int]) -> None:
-    """Refuse an image size that is too small for the strides of a backbone.
-
-    Args:
-        backbone: The backbone or its facts.
-        size: (H, W) in pixels.
-
-    Raises:
-        InputSizeError: Height or width lies below the smallest side.
-    """
-    info = backbone.info if isinstance(backbone, Backbone) else backbone
-    if min(size) < info.min_size:
-        raise InputSizeError(
-            f"Backbone '{info.name}' needs images of at least {info.min_size}x{info.min_size} pixels, "
-            f"got {size[0]}x{size[1]}. Choose a larger size or a smaller backbone."
-        )
 
 
 def split_pretrained(backbone: Backbone, state_dict: Mapping[str, Tensor]) -> PretrainedParts:

@@ -1,6 +1,6 @@
 """The backbones by name and plain facts, for those who must not load torch (command line, web process, job validation).
 
-`models.backbones` builds them; a test holds the two tables together.
+`models.plans` has their layers in numbers, `models.backbones` builds them; a test holds the tables together.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from models.errors import UnknownBackboneError
+from models.errors import InputSizeError, UnknownBackboneError
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,23 @@ def get_backbone_info(name: str) -> BackboneInfo:
     if name not in BACKBONES:
         raise UnknownBackboneError(f"Unknown backbone '{name}'. Choose one of: {', '.join(BACKBONES)}.")
     return BACKBONES[name]
+
+
+def check_input_size(info: BackboneInfo, size: tuple[int, int]) -> None:
+    """Refuse an image size that is too small for the strides of a backbone.
+
+    Args:
+        info: The facts of the backbone.
+        size: (H, W) in pixels.
+
+    Raises:
+        InputSizeError: Height or width lies below the smallest side.
+    """
+    if min(size) < info.min_size:
+        raise InputSizeError(
+            f"Backbone '{info.name}' needs images of at least {info.min_size}x{info.min_size} pixels, "
+            f"got {size[0]}x{size[1]}. Choose a larger size or a smaller backbone."
+        )
 
 
 @dataclass(frozen=True)

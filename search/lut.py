@@ -1,8 +1,8 @@
-"""Look-up table of costs: multiply-adds and parameters of stem, layers and heads, measured once, added up for a tree.
+"""Look-up table of costs, measured: multiply-adds and parameters of stem, layers and heads as fvcore counts them.
 
-fvcore counts; a MAdd is one multiplication with its addition in a convolution or a linear layer. Batch norm folds away
-at inference; activations, pooling and resizing are not counted. Counts are ints, so that budgets compare exactly.
-Neighbours: `models.backbones` and `models.heads` are what is measured, `search.resource` uses it.
+A MAdd is one multiplication with its addition in a convolution or a linear layer. Batch norm folds away at inference;
+activations, pooling and resizing are not counted.
+Neighbours: `models.backbones` and `models.heads` are what is measured, `search.cost_table` adds it up for a tree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -23,102 +23,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 
-from models.backbones import check_input_size, get_backbone
-from models.branching import Branching
-from models.errors import BranchingError
+from models.backbones import get_backbone
+from models.catalogue import check_input_size
 from models.heads import build_head
+from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo
-from search.errors import TaskSetError
 
 HeadKind = tuple[bool, int]  # (dense, output channels): all that the cost of a head depends on
 Cost = tuple[NonNegativeInt, NonNegativeInt]  # (multiply-adds, parameters)
 
 _COUNTED_OPERATORS = ("conv", "linear", "addmm")
-
-
-@dataclass(frozen=True)
-class CostTable:
-    """What every part of a branched network costs for one backbone, input size and set of tasks.
-
-    Attributes:
-        backbone: Its name.
-        input_size: (H, W) of the images, in pixels.
-        layer_names: L names of the searched layers.
-        stem_madds: Multiply-adds of the stem, for one image.
-        layer_madds: Multiply-adds of one copy of each layer, L of them.
-        decoder_madds: Task -> multiply-adds of its head.
-        stem_params: Parameters of the stem.
-        layer_params: Parameters of one copy of each layer, L of them.
-        decoder_params: Task -> parameters of its head.
-    """
-
-    backbone: str
-    input_size: tuple[int, int]
-    layer_names: tuple[str, ...]
-    stem_madds: int
-    layer_madds: tuple[int, ...]
-    decoder_madds: Mapping[str, int]
-    stem_params: int
-    layer_params: tuple[int, ...]
-    decoder_params: Mapping[str, int]
-
-    @property
-    def num_tasks(self) -> int:
-        """Return T."""
-        return len(self.decoder_madds)
-
-    @property
-    def base_madds(self) -> int:
-        """Return the multiply-adds that no branching changes: the stem and all heads."""
-        return self.stem_madds + sum(self.decoder_madds.values())
-
-    @property
-    def shared_madds(self) -> int:
-        """Return the multiply-adds of the network whose tasks share every layer, the least there is."""
-        return self.base_madds + sum(self.layer_madds)
-
-    @property
-    def split_madds(self) -> int:
-        """Return the multiply-adds of the network whose tasks share nothing but the stem, a search's most."""
-        return self.base_madds + self.num_tasks * sum(self.layer_madds)
-
-    @property
-    def single_madds(self) -> int:
-        """Return the multiply-adds of T separate networks, each with a stem of its own."""
-        return self.split_madds + (self.num_tasks - 1) * self.stem_madds
-
-    @property
-    def shared_params(self) -> int:
-        """Return the parameters of the network whose tasks share every layer."""
-        return self.stem_params + sum(self.layer_params) + sum(self.decoder_params.values())
-
-    @property
-    def single_params(self) -> int:
-        """Return the parameters of T separate networks."""
-        return self.num_tasks * (self.stem_params + sum(self.layer_params)) + sum(self.decoder_params.values())
-
-    def encoder_madds(self, branching: Branching) -> int:
-        """Return the multiply-adds of all copies of all layers, without stem and heads."""
-        return _sum_copies(self.layer_madds, branching)
-
-    def madds(self, branching: Branching) -> int:
-        """Return the multiply-adds of a branched network on one image; only the tasks it names have heads.
-
-        Raises:
-            BranchingError: It has another number of layers.
-            TaskSetError: It names a task that was not measured.
-        """
-        return self.stem_madds + self.encoder_madds(branching) + _sum_heads(self.decoder_madds, branching)
-
-    def params(self, branching: Branching) -> int:
-        """Return the parameters of a branched network, with the affine ones of every batch norm.
-
-        Raises:
-            BranchingError: It has another number of layers.
-            TaskSetError: It names a task that was not measured.
-        """
-        copies = _sum_copies(self.layer_params, branching)
-        return self.stem_params + copies + _sum_heads(self.decoder_params, branching)
 
 
 @dataclass(frozen=True)
@@ -163,7 +77,7 @@ def measure_costs(
         InputSizeError: The images are too small for it.
     """
     backbone = get_backbone(backbone_name)
-    check_input_size(backbone, input_size)
+    check_input_size(backbone.info, input_size)
     kinds = {task.name: (task.kind != "classification", task.channels) for task in tasks}
     request = _Request(backbone_name, input_size, image_channels, tuple(sorted(set(kinds.values()))))
     measured = _load_or_measure(request, cache_dir)
@@ -286,23 +200,3 @@ def _count_on_cpu(module: nn.Module, inputs: tuple[Tensor | tuple[int, int], ...
     for tensor in module.state_dict().values():
         tensor.zero_()  # left-over memory may hold denormal numbers, which slow the run down
     return count_madds(module, blank)
-
-
-def _sum_copies(layer_costs: Sequence[int], branching: Branching) -> int:
-    """Return the cost of all copies of all layers."""
-    if branching.num_layers != len(layer_costs):
-        raise BranchingError(
-            f"A branching for this backbone needs {len(layer_costs)} layers, got {branching.num_layers}. "
-            "Take the branching of a run on the same backbone."
-        )
-    return sum(cost * copies for cost, copies in zip(layer_costs, branching.num_branches, strict=True))
-
-
-def _sum_heads(head_costs: Mapping[str, int], branching: Branching) -> int:
-    """Return the cost of the heads of a branching's tasks."""
-    unknown = [task for task in branching.tasks if task not in head_costs]
-    if unknown:
-        raise TaskSetError(
-            f"Costs are known for the tasks {', '.join(head_costs)}, got {', '.join(unknown)}. Measure them too."
-        )
-    return sum(head_costs[task] for task in branching.tasks)

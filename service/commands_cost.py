@@ -22,7 +22,7 @@ from service.shell import Shell
 from service.tables import build_cost_table, print_table
 
 if TYPE_CHECKING:
-    from search.lut import CostTable
+    from search.cost_table import CostTable
 
 _MAX_SIDE = 2048  # an untrained network is run once per part, and larger images fill a laptop's memory
 

@@ -17,8 +17,8 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph
 from search.bilevel import BilevelSearch, SearchProblem
+from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo
-from search.lut import CostTable
 from search.ports import ArtifactStore, Cancelled, MemoryReporter, MemoryStore, Reporter, never_cancelled
 from search.retrain import Retraining
 from search.spec import OptimiserSpec, SearchSpec, TrainSpec

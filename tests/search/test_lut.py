@@ -17,9 +17,10 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.errors import BranchingError, InputSizeError, UnknownBackboneError
 from models.heads import build_head
+from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo, get_dataset_info
 from search.errors import TaskSetError
-from search.lut import CostTable, count_madds, measure_costs
+from search.lut import count_madds, measure_costs
 
 TASKS = (TaskInfo("semseg", "segmentation", 5), TaskInfo("depth", "depth", 1), TaskInfo("scene", "classification", 4))
 
