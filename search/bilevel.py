@@ -19,13 +19,22 @@ from models.blocks import set_dropout
 from models.branching import Branching
 from models.supergraph import Supergraph, find_active_ops
 from search.budget import BudgetController
+from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
 from search.data.splits import epoch_batches, make_generator, split_search
 from search.discretise import most_likely_within
-from search.lut import CostTable
+from search.losses import check_finite
 from search.optimiser import build_optimiser, poly_factor, set_learning_rate
-from search.ports import ArtifactStore, Cancelled, Reporter, StageFinished, StageProgress, StageStarted
+from search.ports import (
+    SECONDS_BETWEEN_SAVES,
+    ArtifactStore,
+    Cancelled,
+    Reporter,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
 from search.relaxation import (
     DROPPED_LOGIT,
     compute_temperature,
@@ -45,7 +54,6 @@ DROP_FROM = 0.5
 """Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
 THIN_BELOW = 0.2
 """Ops that weigh less in a draw are thinned out at random, without bias (see `thin_mix`)."""
-SECONDS_BETWEEN_SAVES = 20.0
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,14 @@ class BilevelSearch:
         self._plan: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def run(
-        self, *, store: ArtifactStore, state_name: str, stage: str, reporter: Reporter, cancelled: Cancelled
+        self,
+        *,
+        store: ArtifactStore,
+        state_name: str,
+        stage: str,
+        reporter: Reporter,
+        cancelled: Cancelled,
+        seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
     ) -> SearchOutcome | None:
         """Run to the end, from the saved state where there is one, and return what was found; None when cancelled."""
         saved = find_state(store, state_name, self.device)
@@ -180,7 +195,7 @@ class BilevelSearch:
         total = self._count_steps(0, epochs)
         done = self._count_steps(0, loop.epoch) + loop.step
         reporter.emit(StageStarted(stage, done, total))
-        saver = PeriodicSaver(store, state_name, SECONDS_BETWEEN_SAVES)
+        saver = PeriodicSaver(store, state_name, seconds_between_saves)
         while loop.epoch < epochs:
             for _ in range(loop.step, self._count_steps(loop.epoch, loop.epoch + 1)):
                 if cancelled():
@@ -277,7 +292,7 @@ class BilevelSearch:
             loss = self.loss_weights[task.name] * self.losses[task.name](output, batch[task.name])
             (slope_LK,) = torch.autograd.grad(loss, mix_LK)  # no weight gradients are computed
             slopes_LTK[:, position] = slope_LK.to("cpu")
-            total_loss += float(loss.detach())
+            total_loss += check_finite(float(loss.detach()), task.name)
         loop.arch_optimiser.zero_grad()
         mix_LTK.backward(slopes_LTK)
         self._add_resource_gradient(total_loss, generator)
@@ -347,7 +362,7 @@ class BilevelSearch:
         loss = self.losses[task.name](output, batch[task.name])
         (self.loss_weights[task.name] * loss).backward()
         loop.weight_optimiser.step()
-        return float(loss.detach())
+        return check_finite(float(loss.detach()), task.name)
 
     def _finish_epoch(self) -> None:
         """Write the epoch's row of history and move on to the next epoch."""

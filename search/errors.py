@@ -57,6 +57,14 @@ class ExportError(SearchError):
     """The exported network does not give the outputs of the trained one, or cannot be written."""
 
 
+class DivergedError(SearchError):
+    """The training left all bounds: a loss or a metric is no finite number. Lower the learning rate."""
+
+
+class UnschedulableError(SearchError):
+    """No machine has the resources that a trial asks for."""
+
+
 class RunCancelledError(Exception):
     """The run was asked to stop; its state is saved and `--resume` continues it."""
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
-from search.errors import SearchError
+from search.errors import DivergedError
 from search.results import MetricValue
 from search.tasks import KINDS, build_metric
 
@@ -44,7 +44,7 @@ def evaluate(
 
     Raises:
         DatasetError: The data set carries no label for a task.
-        SearchError: A metric is not finite.
+        DivergedError: A metric is not finite.
     """
     task_metrics = {task.name: build_metric(task) for task in tasks}
     starts = range(0, len(dataset), batch_size)
@@ -62,7 +62,7 @@ def evaluate(
 def _measured(task: TaskInfo, value: float) -> MetricValue:
     kind = KINDS[task.kind]
     if not math.isfinite(value):
-        raise SearchError(
+        raise DivergedError(
             f"A metric must be a finite number, got {kind.metric} = {value} for task '{task.name}'. "
             "The training diverged: lower the learning rate."
         )

@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,7 @@ class ExportResult:
         max_abs_difference: Largest difference from torch over all outputs, in the outputs' own units.
         max_relative_difference: The same as a share of the largest magnitude of the output concerned.
         sha256: Hash of the bytes, in hexadecimal.
+        opset: Version of ONNX's operators that a reader must know; None for other formats.
     """
 
     content: bytes
@@ -59,6 +61,7 @@ class ExportResult:
     max_abs_difference: float
     max_relative_difference: float
     sha256: str
+    opset: int | None = None
 
 
 def export_network(
@@ -94,7 +97,8 @@ def export_network(
             f"An exported network must give torch's outputs to {MAX_RELATIVE_DIFFERENCE:g} of their magnitude, got a "
             f"difference of {relative:.2g} in {fmt}. Export another format, and report this network as a fault."
         )
-    return ExportResult(content, fmt, kept, absolute, relative, hashlib.sha256(content).hexdigest())
+    opset = _read_opset(content) if fmt == "onnx" else None
+    return ExportResult(content, fmt, kept, absolute, relative, hashlib.sha256(content).hexdigest(), opset)
 
 
 def restrict_architecture(architecture: Architecture, tasks: Sequence[str], network: nn.Module) -> Architecture:
@@ -187,6 +191,12 @@ _WRITERS: dict[Format, Callable[[_OrderedOutputs, Architecture], tuple[bytes, _R
     "onnx": _write_onnx,
     "pt2": _write_pt2,
 }
+
+
+def _read_opset(content: bytes) -> int:
+    """Return the version of the standard operators that an ONNX file was written for."""
+    imported = onnx.load_model_from_string(content).opset_import
+    return int(next(entry.version for entry in imported if not entry.domain))
 
 
 def _measure_difference(reference: nn.Module, run: _Run, architecture: Architecture) -> tuple[float, float]:

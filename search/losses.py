@@ -7,6 +7,7 @@ Legend: B batch, C channels, H W pixels; `label_B...` is (B,) or (B, H, W).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,12 +15,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from search.data.catalogue import IGNORE_LABEL
+from search.errors import DivergedError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(raw output, label) -> scalar."""
 
 SMALLEST_NORM = 1e-3
 """A predicted normal shorter than this is divided by this, which bounds the gradient at the zero vector."""
+
+
+def check_finite(value: float, task: str) -> float:
+    """Return a loss that is a finite number.
+
+    Raises:
+        DivergedError: It is not.
+    """
+    if not math.isfinite(value):
+        raise DivergedError(
+            f"A loss must be a finite number, got {value} for task '{task}'. The training diverged: lower the learning "
+            "rate."
+        )
+    return value
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:

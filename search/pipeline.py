@@ -1,7 +1,7 @@
 """The stages in order for one job: data, look-up table, baselines, and per budget search, retrain, evaluate.
 
 The one place that knows the order. Every stage leaves its result in the store and is not run again, so that a killed
-job goes on where it stopped. `study` readies the job, `bilevel` searches, `training_stage` trains and measures.
+job goes on where it stopped. `study` readies the job, `search_stage` searches, `training_stage` trains and measures.
 """
 
 from __future__ import annotations
@@ -10,19 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from models.backbones import get_backbone
-from models.branching import Branching
-from models.supergraph import Supergraph
-from search.architecture import Architecture, check_fits_dataset
-from search.bilevel import BilevelSearch, SearchProblem
-from search.data.catalogue import get_embedded_dataset_info
-from search.data.loading import load_data
+from search.architecture import Architecture
 from search.delta import compute_delta_m
-from search.errors import RunCancelledError
-from search.networks import choose_device, load_network
+from search.networks import load_network
 from search.pareto import non_dominated
-from search.ports import StageFinished, Surroundings
-from search.presets import get_recipe
+from search.ports import Surroundings
 from search.results import (
     Baselines,
     Candidate,
@@ -34,10 +26,11 @@ from search.results import (
     SingleBaseline,
     thin_history,
 )
-from search.run_state import find_state, save_state
+from search.run_state import find_state
+from search.search_stage import SEARCHED_NAME, search_architecture
 from search.spec import JobSpec
-from search.study import OpenStudy, check_same_study, describe_study, describe_tree, open_study
-from search.training_stage import TrainingGround, load_samples, measure_network, picture_network, train_network
+from search.study import OpenStudy, describe_baseline, describe_study, open_study
+from search.training_stage import measure_network, open_ground, picture_network, train_network
 
 
 def run_job(spec: JobSpec, surroundings: Surroundings) -> Results:
@@ -78,7 +71,7 @@ def retrain_architecture(
         SearchError: It cannot be trained as asked; nothing was written.
         RunCancelledError: It was asked to stop; its state is in the store.
     """
-    ground = _open_ground(architecture, dataset, preset, seed, surroundings)
+    ground = open_ground(architecture, dataset, preset, seed, surroundings)
     return train_network(ground, architecture, "", f"retrain {dataset}").metrics
 
 
@@ -98,22 +91,9 @@ def evaluate_candidate(
         RunCancelledError: It was asked to stop.
     """
     origin = architecture.provenance
-    ground = _open_ground(architecture, origin.dataset, preset, origin.seed, surroundings)
+    ground = open_ground(architecture, origin.dataset, preset, origin.seed, surroundings)
     network = load_network(architecture, weights).to(ground.device)
     return measure_network(ground, network, architecture, "evaluate")
-
-
-def _open_ground(
-    architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings
-) -> TrainingGround:
-    """Return what a single network is trained or measured on; needs no job and so no budget and no second task."""
-    info = get_embedded_dataset_info(dataset)
-    check_fits_dataset(architecture, info)
-    device = choose_device(surroundings.device)
-    recipe = get_recipe(preset, architecture.backbone)
-    tasks = tuple(info.task(name) for name in architecture.tasks)
-    data = load_samples(info, tasks, recipe.data_spec(info, architecture.input_size), surroundings)
-    return TrainingGround(info, data, recipe.retrain, preset, seed, device, surroundings)
 
 
 def _run_baselines(study: OpenStudy) -> Baselines:
@@ -121,9 +101,9 @@ def _run_baselines(study: OpenStudy) -> Baselines:
     costs, names = study.costs, [task.name for task in study.tasks]
     single: dict[str, MetricValue] = {}
     for name in names:
-        architecture = describe_tree(study, Branching.shared([name], len(costs.layer_madds)), None)
+        architecture = describe_baseline(study, [name])
         single |= train_network(study.ground, architecture, f"baselines/single-{name}/", f"single {name}").metrics
-    architecture = describe_tree(study, Branching.shared(names, len(costs.layer_madds)), None)
+    architecture = describe_baseline(study, names)
     shared = train_network(study.ground, architecture, "baselines/shared/", "fully shared").metrics
     return Baselines(
         single=SingleBaseline(madds=costs.single_madds, params=costs.single_params, metrics=single),
@@ -139,7 +119,7 @@ def _run_baselines(study: OpenStudy) -> Baselines:
 def _run_candidate(study: OpenStudy, name: str, budget_madds: int, baselines: Baselines | None) -> Candidate:
     """Return the candidate of one budget: searched, and where baselines are wanted retrained and evaluated."""
     folder = f"candidates/{name}/"
-    architecture = _search(study, folder, name, budget_madds)
+    architecture = search_architecture(study, folder, f"search {name}", budget_madds)
     metrics = delta_m = None
     if baselines is not None:
         metrics = train_network(study.ground, architecture, folder, f"retrain {name}").metrics
@@ -157,47 +137,6 @@ def _run_candidate(study: OpenStudy, name: str, budget_madds: int, baselines: Ba
     )
 
 
-def _search(study: OpenStudy, folder: str, name: str, budget_madds: int) -> Architecture:
-    """Return the architecture that a search under one budget delivers, from the store where it is found there."""
-    around, stage = study.ground.around, f"search {name}"
-    document, state_name = f"{folder}architecture.json", f"{folder}search.state"
-    if around.store.exists(document):
-        architecture = Architecture.from_json_bytes(around.store.read(document), document)
-        check_same_study(study, architecture, document)
-        around.store.delete(state_name)  # a kill may have come between the document and this
-        around.reporter.emit(StageFinished(stage, {"madds": float(architecture.madds)}, reused=True))
-        return architecture
-    outcome = _build_search(study, budget_madds).run(
-        store=around.store,
-        state_name=state_name,
-        stage=stage,
-        reporter=around.reporter,
-        cancelled=around.cancelled,
-    )
-    if outcome is None:
-        raise RunCancelledError
-    kept = {"arch_logits_LTK": outcome.arch_logits_LTK, "history": list(outcome.history)}
-    save_state(around.store, f"{folder}search.pt", kept)
-    architecture = describe_tree(study, outcome.branching, budget_madds)
-    around.store.write(document, architecture.to_json_bytes())
-    around.store.delete(state_name)
-    return architecture
-
-
-def _build_search(study: OpenStudy, budget_madds: int) -> BilevelSearch:
-    """Return the search under one budget, on the samples at the resolution that the job searches at."""
-    spec, ground = study.spec, study.ground
-    scale, data = spec.search.resolution_scale, ground.data
-    if scale != 1.0:
-        data = load_data(ground.info, study.tasks, spec.data, resolution_scale=scale, cache_dir=ground.around.cache_dir)
-    return BilevelSearch(
-        SearchProblem(spec.search, spec.objective, study.tasks, study.costs, budget_madds, spec.seed),
-        lambda: Supergraph(get_backbone(spec.backbone), study.heads, ground.info.image_channels),
-        data.train,
-        ground.device,
-    )
-
-
 def _front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     """Return the names of the candidates that none beats in both MAdds and delta_m; all where none was retrained."""
     measured = [(candidate, candidate.delta_m) for candidate in candidates if candidate.delta_m is not None]
@@ -212,7 +151,7 @@ def _collect_history(study: OpenStudy) -> History:
     store = study.ground.around.store
     rows: dict[str, Sequence[Mapping[str, object]]] = {}
     for name in study.budgets:
-        found = find_state(store, f"candidates/{name}/search.pt", torch.device("cpu"))
+        found = find_state(store, f"candidates/{name}/{SEARCHED_NAME}", torch.device("cpu"))
         if found is not None:
             rows[f"search {name}"] = found["history"]
     folders = {f"retrain {name}": f"candidates/{name}/" for name in study.budgets}

@@ -56,6 +56,7 @@ class Message:
 
 Event = StageStarted | StageProgress | StageFinished | Message
 Cancelled = Callable[[], bool]
+SECONDS_BETWEEN_SAVES = 20.0
 
 
 class Reporter(Protocol):
@@ -101,6 +102,7 @@ class Surroundings:
         device: "auto", "cpu" or "cuda".
         cache_dir: Folder for look-up tables and rendered datasets, shared by all runs.
         now: Tells the time.
+        seconds_between_saves: Least time between two checkpoints of a stage; 0 saves after every step.
     """
 
     store: ArtifactStore
@@ -109,6 +111,7 @@ class Surroundings:
     device: str
     cache_dir: Path
     now: Callable[[], datetime]
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES
 
 
 class MemoryReporter:

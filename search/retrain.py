@@ -19,13 +19,13 @@ from models.branched import BranchedNetwork
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
 from search.data.splits import epoch_batches, make_generator
+from search.losses import check_finite
 from search.optimiser import build_optimiser, poly_factor, set_learning_rate
-from search.ports import ArtifactStore, Cancelled, Reporter, StageProgress, StageStarted
+from search.ports import SECONDS_BETWEEN_SAVES, ArtifactStore, Cancelled, Reporter, StageProgress, StageStarted
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import TrainSpec
 from search.tasks import build_loss, get_loss_weight, has_labels
 
-SECONDS_BETWEEN_SAVES = 20.0
 History = list[dict[str, Any]]
 
 
@@ -83,7 +83,14 @@ class Retraining:
         self.loop = _Loop(network.train(), build_optimiser(groups, spec.weights))
 
     def run(
-        self, *, store: ArtifactStore, state_name: str, stage: str, reporter: Reporter, cancelled: Cancelled
+        self,
+        *,
+        store: ArtifactStore,
+        state_name: str,
+        stage: str,
+        reporter: Reporter,
+        cancelled: Cancelled,
+        seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
     ) -> History | None:
         """Train to the end, from the saved state if there is one, and return a row per epoch; None when cancelled."""
         saved = find_state(store, state_name, self.device)
@@ -93,7 +100,7 @@ class Retraining:
         loop, epochs = self.loop, self.spec.epochs
         num_batches = len(self._batches(0))
         reporter.emit(StageStarted(stage, loop.epoch * num_batches + loop.step, epochs * num_batches))
-        saver = PeriodicSaver(store, state_name, SECONDS_BETWEEN_SAVES)
+        saver = PeriodicSaver(store, state_name, seconds_between_saves)
         while loop.epoch < epochs:
             for indices in self._batches(loop.epoch)[loop.step :]:
                 if cancelled():
@@ -132,7 +139,7 @@ class Retraining:
         loop.optimiser.step()
         for task, loss in losses.items():
             sums = loop.loss_sums.setdefault(task.name, [0.0, 0.0])
-            sums[0] += float(loss.detach())
+            sums[0] += check_finite(float(loss.detach()), task.name)
             sums[1] += 1
 
     def _finish_epoch(self) -> None:

@@ -5,16 +5,17 @@ The documents are the provenance of every tree in architecture.json and the head
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from models.branching import Branching
 from models.catalogue import HeadSpec
 from search.architecture import Architecture, Provenance, heads_of, layers_of
+from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo, get_dataset_info, resolve_tasks
 from search.errors import BudgetError, ResumeError
-from search.lut import CostTable, measure_costs
+from search.lut import measure_costs
 from search.networks import choose_device
 from search.ports import Message, Reporter, Surroundings
 from search.results import Study, StudyCosts, StudyTask
@@ -93,6 +94,11 @@ def describe_tree(study: OpenStudy, branching: Branching, budget_madds: int | No
             created=study.ground.around.now().isoformat(timespec="seconds"),
         ),
     )
+
+
+def describe_baseline(study: OpenStudy, tasks: Sequence[str]) -> Architecture:
+    """Return the document of the network in which these tasks of the study share everything but their heads."""
+    return describe_tree(study, Branching.shared(tasks, len(study.costs.layer_madds)), None)
 
 
 def check_same_study(study: OpenStudy, architecture: Architecture, document: str) -> None:

@@ -13,14 +13,15 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from models.branched import BranchedNetwork
-from search.architecture import Architecture
-from search.data.catalogue import DatasetInfo, TaskInfo
+from search.architecture import Architecture, check_fits_dataset
+from search.data.catalogue import DatasetInfo, TaskInfo, get_embedded_dataset_info
 from search.data.loading import LoadedData, load_data
 from search.errors import RunCancelledError, StateFileError
 from search.evaluate import evaluate
-from search.networks import build_network, load_network
+from search.networks import build_network, choose_device, load_network
 from search.pictures import draw_predictions
 from search.ports import StageFinished, StageProgress, StageStarted, Surroundings
+from search.presets import get_recipe
 from search.results import Evaluation, MetricValue
 from search.retrain import Retraining
 from search.run_state import seed_everything
@@ -73,6 +74,24 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
     data = load_data(info, tasks, spec, cache_dir=around.cache_dir, progress=progress)
     around.reporter.emit(StageFinished(stage))
     return data
+
+
+def open_ground(
+    architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings
+) -> TrainingGround:
+    """Return what a single network is trained or measured on; needs no job and so no budget and no second task.
+
+    Raises:
+        SearchError: The architecture does not fit the dataset, or the recipe or the device is unknown.
+        RunCancelledError: It was asked to stop while samples were prepared.
+    """
+    info = get_embedded_dataset_info(dataset)
+    check_fits_dataset(architecture, info)
+    device = choose_device(surroundings.device)
+    recipe = get_recipe(preset, architecture.backbone)
+    tasks = tuple(info.task(name) for name in architecture.tasks)
+    data = load_samples(info, tasks, recipe.data_spec(info, architecture.input_size), surroundings)
+    return TrainingGround(info, data, recipe.retrain, preset, seed, device, surroundings)
 
 
 def train_network(ground: TrainingGround, architecture: Architecture, folder: str, stage: str) -> Evaluation:
@@ -150,6 +169,7 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
         stage=stage,
         reporter=around.reporter,
         cancelled=around.cancelled,
+        seconds_between_saves=around.seconds_between_saves,
     )
     if history is None:
         raise RunCancelledError
