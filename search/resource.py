@@ -7,7 +7,6 @@ G groupings, P refinement pairs, N samples, A and B subsets of the first and the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import factorial
@@ -64,34 +63,6 @@ def expected_branches(
         _refuse_many_tasks(objective, num_tasks, MAX_PAPER_TASKS)
         return _paper_branches(torch.softmax(arch_logits_LTK, dim=-1, dtype=torch.float64))
     raise SettingError(f"The objective must be one of exact, paper and sampled, got {objective!r}.")
-
-
-def expected_madds(
-    arch_logits_LTK: Tensor,
-    layer_madds: Sequence[int],
-    objective: Objective = "exact",
-    *,
-    num_samples: int = DEFAULT_SAMPLES,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return the expected MAdds of all searched layers together (no stem, no heads), a float64 scalar.
-
-    Args:
-        arch_logits_LTK: Architecture logits.
-        layer_madds: MAdds of one copy of each layer's block, L of them.
-        objective: Method, as in `expected_branches`.
-        num_samples: Draws, read by `sampled` only.
-        generator: Source of the draws, read by `sampled` only.
-
-    Raises:
-        SettingError: As `expected_branches`, or not one cost per layer.
-    """
-    if len(layer_madds) != arch_logits_LTK.shape[0]:
-        raise SettingError(
-            f"Each layer needs one cost, got {len(layer_madds)} costs for {arch_logits_LTK.shape[0]} layers."
-        )
-    branches_L = expected_branches(arch_logits_LTK, objective, num_samples=num_samples, generator=generator)
-    return branches_L @ torch.tensor(layer_madds, dtype=torch.float64, device=branches_L.device)
 
 
 def _refuse_many_tasks(objective: str, num_tasks: int, most: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.branching import Branching
 from search.errors import SettingError
-from search.resource import expected_branches, expected_madds
+from search.resource import expected_branches
 from search.spec import Objective
 
 # MobileNetV2 with R-ASPP at 512x512: 1e5 MAdds per layer.
@@ -157,8 +157,8 @@ def test_figures_at_zero_logits() -> None:
     assert expected_branches(zeros_LTK, "paper").sum().item() == pytest.approx(28.24, abs=0.005)
     assert expected_branches(zeros_LTK, "exact").sum().item() == pytest.approx(27.88, abs=0.005)
     zeros_LTK = torch.zeros(18, 5, 5)
-    paper, exact = (expected_madds(zeros_LTK, MOBILENET, name).item() for name in ("paper", "exact"))
-    share = [paper / (5 * sum(MOBILENET)), exact / (5 * sum(MOBILENET))]
+    madds_L = torch.tensor(MOBILENET, dtype=torch.float64)
+    share = [(expected_branches(zeros_LTK, name) @ madds_L / (5 * madds_L.sum())).item() for name in ("paper", "exact")]
     assert share == pytest.approx([0.991, 0.987], abs=0.001)
 
 
@@ -210,13 +210,6 @@ def test_computes_in_float64_whatever_the_logits(
     assert logits_LTK.grad.dtype == dtype
 
 
-def test_madds_weigh_branches_by_layer() -> None:
-    """Expected MAdds are the branches of each layer times the cost of its block."""
-    logits_LTK = random_logits(3, 4, 4)
-    expected = (expected_branches(logits_LTK) * torch.tensor([5.0, 7.0, 11.0])).sum()
-    assert expected_madds(logits_LTK, [5, 7, 11]).item() == pytest.approx(expected.item(), abs=1e-12)
-
-
 @pytest.mark.parametrize(("objective", "num_tasks"), [("exact", 17), ("paper", 9)])
 def test_refuses_too_many_tasks(objective: Objective, num_tasks: int) -> None:
     """A method whose tables would not fit says so and names the one that takes many tasks."""
@@ -225,11 +218,9 @@ def test_refuses_too_many_tasks(objective: Objective, num_tasks: int) -> None:
 
 
 def test_refuses_bad_settings() -> None:
-    """No sample, an unknown method and a missing layer cost are refused with a sentence."""
+    """No sample and an unknown method are refused with a sentence."""
     logits_LTK = torch.zeros(2, 3, 3)
     with pytest.raises(SettingError, match="at least 1, got 0"):
         expected_branches(logits_LTK, "sampled", num_samples=0)
     with pytest.raises(SettingError, match="one of exact, paper and sampled, got 'best'"):
         expected_branches(logits_LTK, "best")  # type: ignore[arg-type]
-    with pytest.raises(SettingError, match="got 1 costs for 2 layers"):
-        expected_madds(logits_LTK, [5])
