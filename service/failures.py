@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+from db.errors import DbError
 from models.errors import ModelsError
 from search.errors import SearchError
 from service.errors import ServiceError
@@ -21,7 +22,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def find_sentence(error: BaseException) -> str | None:
     """Return the sentence for a mistake that the person can mend, or None for a fault of ours."""
-    if isinstance(error, SearchError | ModelsError | ServiceError):
+    if isinstance(error, SearchError | ModelsError | ServiceError | DbError):
         return " ".join(str(error).split()) or str(type(error).__doc__)
     if isinstance(error, OSError):
         return _describe_disk(error)

@@ -31,7 +31,7 @@ def print_table(table: Table, stream: TextIO) -> None:
 
 def build_datasets_table(datasets: Sequence[DatasetInfo]) -> Table:
     """Return one row per dataset."""
-    table = _table("Datasets", "name", "search", "tasks (channels)", "size", "train", "val", "what it is")
+    table = build_table("Datasets", "name", "search", "tasks (channels)", "size", "train", "val", "what it is")
     for info in datasets:
         low, high = info.sizes
         size = f"{low}" if low == high else f"{low} to {high}"
@@ -43,7 +43,7 @@ def build_datasets_table(datasets: Sequence[DatasetInfo]) -> Table:
 
 def build_backbones_table(backbones: Sequence[BackboneInfo]) -> Table:
     """Return one row per backbone."""
-    table = _table("Backbones", "name", "layers", "output stride", "smallest side", "what it is")
+    table = build_table("Backbones", "name", "layers", "output stride", "smallest side", "what it is")
     for info in backbones:
         table.add_row(info.name, str(info.num_layers), str(info.output_stride), str(info.min_size), info.summary)
     return table
@@ -60,7 +60,7 @@ def build_cost_table(costs: CostTable, dataset: str, branching: Branching | None
     height, width = costs.input_size
     copied = [] if branching is None else ["one copy", "copies"]
     title = f"{costs.backbone} on {dataset}, one image of {height}x{width}"
-    table = _table(title, "part", *copied, "MAdds", "of single %", counts_from=1)
+    table = build_table(title, "part", *copied, "MAdds", "of single %", counts_from=1)
     num_copies = (1,) * len(costs.layer_names) if branching is None else branching.num_branches
     parts = [("stem", costs.stem_madds, 1)]
     parts += zip(costs.layer_names, costs.layer_madds, num_copies, strict=True)
@@ -85,7 +85,7 @@ def build_results_table(results: Results) -> Table:
     study, baselines = results.study, results.baselines
     single_name = f"single ({len(study.tasks)} networks)"
     if baselines is None:
-        table = _table("Networks", "network", "front", "MAdds", "params", counts_from=2)
+        table = build_table("Networks", "network", "front", "MAdds", "params", counts_from=2)
         costs = study.costs
         table.add_row(single_name, "", *_count_cells(costs.single_madds, costs.single_params))
         table.add_row("shared", "", *_count_cells(costs.shared_madds, costs.shared_params), end_section=True)
@@ -93,28 +93,36 @@ def build_results_table(results: Results) -> Table:
             table.add_row(found.name, _star(found, results), *_count_cells(found.madds, found.params))
         return table
     metrics = [f"{task}\n{entry.metric} {_arrow(entry.higher_is_better)}" for task, entry in study.tasks.items()]
-    table = _table("Networks", "network", "front", "MAdds", "params", "delta_m %", *metrics, counts_from=2)
+    table = build_table("Networks", "network", "front", "MAdds", "params", "delta_m %", *metrics, counts_from=2)
     single, shared, tasks = baselines.single, baselines.shared, list(study.tasks)
     table.add_row(
-        single_name, "", *_count_cells(single.madds, single.params), _gain(0.0), *_metric_cells(tasks, single.metrics)
+        single_name,
+        "",
+        *_count_cells(single.madds, single.params),
+        format_gain(0.0),
+        *_metric_cells(tasks, single.metrics),
     )
     table.add_row(
         "shared",
         "",
         *_count_cells(shared.madds, shared.params),
-        _gain(shared.delta_m),
+        format_gain(shared.delta_m),
         *_metric_cells(tasks, shared.metrics),
         end_section=True,
     )
     for found in results.candidates:
-        cells = (*_count_cells(found.madds, found.params), _gain(found.delta_m), *_metric_cells(tasks, found.metrics))
+        cells = (
+            *_count_cells(found.madds, found.params),
+            format_gain(found.delta_m),
+            *_metric_cells(tasks, found.metrics),
+        )
         table.add_row(found.name, _star(found, results), *cells)
     return table
 
 
 def build_metrics_table(rows: Mapping[str, Mapping[str, MetricValue]]) -> Table:
     """Return one row per network and task with its metric."""
-    table = _table("Metrics", "network", "task", "metric", "value", "better")
+    table = build_table("Metrics", "network", "task", "metric", "value", "better")
     for network, metrics in rows.items():
         for task, measured in metrics.items():
             better = "higher" if measured.higher_is_better else "lower"
@@ -135,7 +143,7 @@ def format_metric(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
-def _table(title: str, *columns: str, counts_from: int | None = None) -> Table:
+def build_table(title: str, *columns: str, counts_from: int | None = None) -> Table:
     """Return an empty table in the house's look; columns from `counts_from` on hold figures and stand to the right."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
@@ -159,7 +167,7 @@ def _count_cells(madds: int, params: int | None) -> tuple[str, str]:
     return format_count(madds), "" if params is None else format_count(params)
 
 
-def _gain(delta_m: float | None) -> str:
+def format_gain(delta_m: float | None) -> str:
     """Return a multi-task gain in percent with its sign; empty when it was not measured."""
     return "" if delta_m is None else f"{delta_m:+.2f}"
 

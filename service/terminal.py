@@ -78,6 +78,12 @@ class BarReporter:
                 case Message():
                     self._print(event.text)
 
+    def forget(self, stage: str) -> None:
+        """Take the bar of a stage away without a word."""
+        bar, _ = self._bars.pop(stage, (None, 0.0))
+        if bar is not None:
+            self._progress.remove_task(bar)
+
     def refresh(self) -> None:
         """Draw the bars now instead of at the next tick."""
         with contextlib.suppress(OSError):
@@ -145,6 +151,10 @@ class LineReporter:
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write(line + "\n")
                 self._stream.flush()
+
+    def forget(self, stage: str) -> None:
+        """Forget the pace of a stage without a word."""
+        self._paces.pop(stage, None)
 
     def _describe(self, event: Event) -> str | None:
         """Return the line of an event, or None when it is too early for another."""
