@@ -81,6 +81,11 @@ class ArchitectureQuery:
     limit: int = 50
 
 
+def read_sort(query: JobQuery | ArchitectureQuery) -> tuple[str, bool]:
+    """Return (field, whether descending) of the order of a list."""
+    return query.sort.removeprefix("-"), query.sort.startswith("-")
+
+
 @dataclass(frozen=True)
 class QueueLimits:
     """How many unfinished jobs are accepted, in all and of one owner."""

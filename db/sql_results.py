@@ -1,0 +1,68 @@
+"""What trials have found, in SQL: architectures, baselines of a study; and the look-up costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import JSON, literal, select, type_coerce
+
+from db import schema
+from db.engine import Transaction
+from db.errors import NotFoundError
+from db.records import ArchitectureRecord, Json
+from db.rules import BASELINE_KINDS
+from db.sql_ledger import SqlPart
+from db.sql_rows import architecture_record
+
+
+class SqlResults(SqlPart):
+    """The part of the store that keeps architectures and costs."""
+
+    def get_architecture(self, architecture_id: str) -> ArchitectureRecord:
+        """Return an architecture, also of a deleted job, or raise NotFoundError."""
+        query = select(schema.architecture).where(schema.architecture.c.id == architecture_id)
+        row = self._database.read(lambda tx: tx.find_row(query))
+        if row is None:
+            raise NotFoundError
+        return architecture_record(row)
+
+    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[ArchitectureRecord]:
+        """Return every architecture of a job or of a study, the cheapest first, without documents (empty dict).
+
+        Within a study each network counts once, however many jobs share it.
+        """
+        table = schema.architecture
+        empty = type_coerce(literal("{}"), JSON).label("document")
+        columns = [empty if column.name == "document" else column for column in table.c]
+        joined = table.join(schema.job, schema.job.c.id == table.c.job_id)
+        query = select(*columns).select_from(joined).where(schema.JOB_IS_LISTED)
+        query = query if job_id is None else query.where(table.c.job_id == job_id)
+        if study_key is not None:
+            query = query.where(table.c.study_key == study_key)
+            query = query if job_id is not None else query.where(table.c.copied_from.is_(None))
+        rows = self._database.read(lambda tx: tx.list_rows(query.order_by(table.c.madds, table.c.id)))
+        return [architecture_record(row | {"document": {}}) for row in rows]
+
+    def list_baselines(self, study_key: str) -> Mapping[str, Json]:
+        """Return {trial name: result} of the finished baselines of a study, the newest where there are several."""
+        result = schema.result
+        query = select(result.c.name, result.c.document).where(
+            result.c.study_key == study_key, result.c.kind.in_(BASELINE_KINDS), schema.RESULT_IS_OWN
+        )
+        rows = self._database.read(lambda tx: tx.list_tuples(query.order_by(result.c.created_at, result.c.trial_id)))
+        return dict(rows)
+
+    def find_cost(self, key: str) -> Json | None:
+        """Return a cost document stored under a key, or None."""
+        query = select(schema.cost.c.document).where(schema.cost.c.key == key)
+        document: Any = self._database.read(lambda tx: tx.execute(query).scalar())
+        return None if document is None else dict(document)
+
+    def save_cost(self, key: str, document: Json) -> None:
+        """Store a cost document, replacing the one of that key."""
+
+        def work(tx: Transaction) -> None:
+            tx.upsert(schema.cost, [{"key": key, "document": dict(document), "created_at": tx.now}])
+
+        self._database.write(work)
