@@ -15,6 +15,13 @@ from service.errors import StorageError
 
 MAX_MESSAGE = 500
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (
+    (DivergedError, Reason.DIVERGED),
+    ((DatasetError, UnknownNameError), Reason.BAD_DATASET),
+    (UnschedulableError, Reason.UNSCHEDULABLE),
+    ((SearchError, ModelsError), Reason.BAD_SPEC),
+    (StorageError, Reason.INTERNAL),
+)
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -27,17 +34,9 @@ def classify(error: BaseException) -> tuple[Reason, str]:
             Reason.OUT_OF_MEMORY,
             f"The memory was not enough: {_first_line(error)}. Ask for a smaller input size or for more memory.",
         )
-    match error:
-        case DivergedError():
-            return Reason.DIVERGED, _first_line(error)
-        case DatasetError() | UnknownNameError():
-            return Reason.BAD_DATASET, _first_line(error)
-        case UnschedulableError():
-            return Reason.UNSCHEDULABLE, _first_line(error)
-        case SearchError() | ModelsError():
-            return Reason.BAD_SPEC, _first_line(error)
-        case StorageError():
-            return Reason.INTERNAL, _first_line(error)
+    for kinds, reason in _REASONS:
+        if isinstance(error, kinds):
+            return reason, _first_line(error)
     return Reason.INTERNAL, f"{type(error).__name__}: {_first_line(error)}"[:MAX_MESSAGE]
 
 

@@ -23,6 +23,7 @@ MAX_SPILLED = 1_000_000
 """Figures and lines in the spill file; beyond that the newest are dropped, which is said in the log."""
 MAX_LINE = 2_000
 Entry = MetricPoint | str
+_UNACCEPTABLE = {400, 413, 422}  # sending the same again would be refused for ever, and hold up all that follows
 
 
 class RemoteReporter:
@@ -78,12 +79,15 @@ class RemoteReporter:
             AttemptLostError: The attempt no longer holds its trial.
         """
         with self._sending:
-            try:
-                while batch := self._next_batch():
+            while batch := self._next_batch():
+                try:
                     self._send(batch)
-                    self._note_sent(len(batch))
-            except (ServerAwayError, ServiceProblem):
-                return False
+                except ServerAwayError:
+                    return False
+                except ServiceProblem as problem:
+                    if problem.status not in _UNACCEPTABLE:
+                        return False
+                self._note_sent(len(batch))
         return True
 
     def close(self) -> None:

@@ -1,0 +1,97 @@
+"""A driver as the worker sees it: a child process in a group of its own, and the attempts it answers for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from db.records import Reason
+from service.errors import AttemptLostError, ServiceError
+from service.settings import child_environment
+from service.work_orders import DriverOrder, split_order
+from service.worker_client import AttemptClient, open_attempt
+
+_LOG = logging.getLogger(__name__)
+
+
+class DriverHandle:
+    """A driver that runs.
+
+    Args:
+        order: What it drives.
+        variables: Environment variables beside the worker's own; nothing secret.
+    """
+
+    def __init__(self, order: DriverOrder, variables: dict[str, str]) -> None:
+        self.order = order
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "service.driver"],
+            stdin=subprocess.PIPE,
+            env=child_environment(variables),
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(order.to_line())
+            self._stdin.flush()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id, which is that of the group as well."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        return self._process.poll()
+
+    def ask_to_stop(self) -> None:
+        """Ask the driver to have its trials saved and given back."""
+        if self.code is None:
+            self._process.terminate()
+
+    def end_group(self) -> None:
+        """Kill what is left of the driver's group, and wait for the driver itself."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._stdin.close()
+
+
+class Releases:
+    """Attempts of drivers that fell: given back as soon as the server hears it, or forgotten once their lease is over.
+
+    Args:
+        reason: Why they are given back.
+    """
+
+    def __init__(self, reason: Reason = Reason.WORKER_CRASHED) -> None:
+        self._reason = reason
+        self._pending: list[tuple[AttemptClient, str, float]] = []
+
+    def add(self, order: DriverOrder, message: str) -> None:
+        """Give back all attempts of a claim; those that ended by themselves stay as they are."""
+        forget_at = time.monotonic() + order.claim.lease_seconds
+        self._pending += [(open_attempt(one, 0.0), message, forget_at) for one in split_order(order)]
+
+    def try_all(self) -> None:
+        """Tell the server once of every attempt that it has not heard of yet."""
+        still: list[tuple[AttemptClient, str, float]] = []
+        for client, message, forget_at in self._pending:
+            try:
+                client.release(self._reason, message)
+            except AttemptLostError:
+                pass  # it ended by itself, or somebody else has it
+            except ServiceError as error:
+                _LOG.warning("An attempt could not be given back yet: %s", error)
+                if time.monotonic() < forget_at:
+                    still.append((client, message, forget_at))
+                    continue
+            client.close()
+        self._pending = still
