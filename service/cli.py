@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import click
 
 from search.errors import RunCancelledError
+from service.cli_jobs import JOB_COMMANDS
+from service.cli_serve import SERVE_COMMANDS
 from service.failures import EXIT_REFUSED, EXIT_STOPPED, find_sentence
 from service.settings import load_settings, prepare_process
 from service.shell import Shell, load_pipeline
@@ -215,10 +217,14 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 @click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Folder for the results.")
 @click.pass_obj
 def demo(shell: Shell, out: Path, device: Device) -> None:
-    """Search three budgets on real handwriting, in minutes; goes on where it was stopped."""
-    from service.commands_runs import run_demo
+    """Search three budgets on real handwriting through a service of its own; goes on where it was stopped."""
+    from service.commands_demo import run_demo
 
     run_demo(out, device, shell)
+
+
+for _command in (*SERVE_COMMANDS, *JOB_COMMANDS):
+    bmtas.add_command(_command)
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

@@ -122,7 +122,10 @@ def jobs(shell: Shell, /, asking: Any, limit: int, **filters: str | None) -> Non
     """List searches, the newest first."""
     from service.commands_jobs import show_jobs
 
-    show_jobs({name: value for name, value in filters.items() if value}, limit, asking, shell)
+    asked = {name: value for name, value in filters.items() if value}
+    if "label" in asked:
+        asked["label"] = ":".join(_split_label(asked["label"]))
+    show_jobs(asked, limit, asking, shell)
 
 
 @click.command(short_help="Show a job of a server, or watch it.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -175,7 +175,7 @@ class Client:
             raise WaitedJobError(
                 f"The {file_format} file of {architecture_id} was not written: {job.message or job.reason}"
             )
-        promise = _read_promise(job, self.list_trials(job.id))
+        promise = _read_promise(job)
         download(self._connection, promise, target)
         return Fetched(str(target), file_format, promise.sha256, promise.num_bytes)
 
@@ -259,9 +259,9 @@ def _job_path(job_id: str) -> str:
     return f"{_API}/{_COLLECTIONS.get(job_id.partition('_')[0], 'searches')}/{job_id}"
 
 
-def _read_promise(job: Job, trials: Sequence[Trial]) -> Promise:
+def _read_promise(job: Job) -> Promise:
     """Return what an export says of the file that it wrote."""
-    result = next((trial.result for trial in trials if trial.result is not None), None)
-    if result is None:
+    result = job.document.get("result")
+    if not result:
         raise WaitedJobError(f"The export {job.id} has ended, but the server names no file. Ask for it again.")
     return Promise(f"{_job_path(job.id)}/content", str(result["sha256"]), int(result["bytes"]))

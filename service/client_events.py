@@ -65,7 +65,8 @@ def stream_events(
     pauses = connection.patience.pauses()
     while True:
         try:
-            request = Request("GET", path, headers={"Accept": "text/event-stream", "Last-Event-ID": str(last)})
+            known = {"Last-Event-ID": str(last)} if last else {}  # without one, the oldest that is kept comes first
+            request = Request("GET", path, headers={"Accept": "text/event-stream", **known})
             with connection.stream(request, _SILENCE_SECONDS) as response:
                 lost_at = None
                 for frame in read_frames(response.iter_lines()):

@@ -1,4 +1,4 @@
-"""`bmtas search`, `bmtas retrain` and `bmtas demo`: a run in a folder of its own, from the claim to the report.
+"""`bmtas search` and `bmtas retrain`: a run in a folder of its own, from the claim to the report.
 
 The request is checked and the folder claimed before torch is imported; a refused run gives the folder back.
 """
@@ -20,11 +20,10 @@ from search.architecture import Architecture, check_fits_dataset
 from search.data.catalogue import get_embedded_dataset_info
 from search.errors import RunCancelledError
 from search.ports import ArtifactStore, Message, Surroundings
-from search.presets import build_spec
 from search.results import MetricValue, Results
 from search.spec import JobSpec
 from service.commands_cost import load_architecture
-from service.folders import SPEC_NAME, Job, choose_new_folder, claimed_folder, find_resumable_folder
+from service.folders import Job, choose_new_folder, claimed_folder, find_resumable_folder
 from service.interruption import stop_requests
 from service.pages.report import Picture, render_report
 from service.shell import Shell
@@ -35,8 +34,6 @@ Device = Literal["auto", "cpu", "cuda"]
 REPORT_NAME = "report.html"
 PICTURE_NAME = "predictions.png"
 _RUNS = Path("runs")
-_DEMO_TASKS = ("left", "right", "left_group")
-_DEMO_BUDGETS = ("45%", "60%", "75%")
 
 
 @dataclass(frozen=True)
@@ -81,18 +78,6 @@ def run_search(spec: JobSpec, request: RunRequest, shell: Shell) -> None:
         return
     print_table(build_results_table(results), sys.stdout)
     click.echo(f"Report: {folder / REPORT_NAME}")
-
-
-def run_demo(folder: Path, device: Device, shell: Shell) -> None:
-    """Run the demonstration, or go on with it, and print its results.
-
-    Raises:
-        SearchError: The folder holds something else.
-        RunCancelledError: The run was stopped.
-    """
-    spec = build_spec(dataset="digits", tasks=_DEMO_TASKS, backbone="tiny4", budgets=_DEMO_BUDGETS, preset="quick")
-    request = RunRequest(folder, device, resume=(folder / SPEC_NAME).is_file())
-    run_search(spec, request, shell)
 
 
 def run_retrain(retrain: RetrainRequest, request: RunRequest, shell: Shell) -> None:

@@ -93,10 +93,10 @@ class JobView:
             self._reporter.emit(StageProgress(label, step, total_steps))
 
     def _label(self, trial_id: str, stage: str) -> str:
-        """Return what the bar of a trial is called: its name, and for a candidate what it is about."""
+        """Return what the bar of a trial is called: its name, and where that does not say it what it is about."""
         name = self._names.get(trial_id, trial_id)
-        verb = stage.split(" ", maxsplit=1)[0]
-        return f"{name}, {verb}" if verb in {"search", "retrain", "evaluate", "prepare"} and verb != name else name
+        only_trains = self._kinds.get(trial_id) != "candidate" and stage == "train"
+        return name if only_trains or not stage else f"{name}, {stage}"
 
     def _drop(self, shown: _Shown) -> None:
         """Take the bar of a trial away."""

@@ -18,7 +18,9 @@ from service.cli import bmtas, split_names
 if TYPE_CHECKING:
     from tests.service.conftest import Run
 
-COMMANDS = ["backbones", "cost", "datasets", "demo", "evaluate", "export", "retrain", "search"]
+LOCAL = ["backbones", "cost", "datasets", "demo", "evaluate", "export", "retrain", "search"]
+SERVED = ["cancel", "fetch", "front", "job", "jobs", "kill", "resume", "retry", "submit", "submit-retrain", "tokens"]
+COMMANDS = sorted([*LOCAL, *SERVED, "serve", "work"])
 SEARCH = ("search", "--dataset", "digits", "--backbone", "tiny4")
 
 

@@ -59,7 +59,7 @@ def test_lost_connections_lose_no_event_and_double_none(portions: list[int]) -> 
 
     def answer(request: httpx.Request) -> httpx.Response:
         """Send some events from the one before the last known on, and break off until all were sent."""
-        after = int(request.headers["Last-Event-ID"])
+        after = int(request.headers.get("Last-Event-ID", "0"))
         asked.append(after)
         portion = portions.pop(0) if portions else total
         upto = min(after + portion, total)
