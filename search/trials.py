@@ -13,7 +13,6 @@ import torch
 
 from search.architecture import Architecture
 from search.errors import ExportError, SettingError
-from search.export import export_network
 from search.networks import build_network, load_network
 from search.ports import StageFinished, StageStarted, Surroundings
 from search.results import Evaluation, thin_history
@@ -98,6 +97,9 @@ def _run_retrain(spec: RetrainTrial, surroundings: Surroundings) -> dict[str, An
 
 def _run_export(spec: ExportTrial, inputs: Mapping[str, bytes], surroundings: Surroundings) -> dict[str, Any]:
     """Return what was written: the network as one file, checked against torch."""
+    # Imports the ONNX libraries, which cost every other trial half a second of its start.
+    from search.export import export_network  # noqa: PLC0415
+
     stage, name = f"export {spec.format}", f"network.{spec.format}"
     surroundings.reporter.emit(StageStarted(stage, 0, 1))
     weights = inputs.get(WEIGHTS_NAME)

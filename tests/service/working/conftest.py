@@ -267,12 +267,10 @@ class Workplace:
 
     def start(self, module: str, line: bytes) -> subprocess.Popen[bytes]:
         """Start a process of the project with its order on stdin."""
-        child = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stderr=(self.folder / "stderr.txt").open("ab"),
-            start_new_session=True,
-        )
+        with (self.folder / "stderr.txt").open("ab") as stderr:
+            child = subprocess.Popen(
+                [sys.executable, "-m", module], stdin=subprocess.PIPE, stderr=stderr, start_new_session=True
+            )
         self.children.append(child)
         assert child.stdin is not None
         child.stdin.write(line)
