@@ -288,11 +288,8 @@ def _judge_fit(books: Books, job_id: str) -> int:
     """Return 1 after failing the waiting trials of a job that has fitted no live worker for too long, else 0."""
     job, notes = books.jobs[job_id], books.notes[job_id]
     waiting = books.list_trials(job_id, TrialState.QUEUED)
-    live = [
-        each
-        for each in books.workers.values()
-        if not books.is_older(each.last_seen_at, books.policy.worker_live_seconds)
-    ]
+    patience = books.policy.worker_live_seconds
+    live = [worker for worker in books.workers.values() if not books.is_older(worker.last_seen_at, patience)]
     offered = [Resources(cpus=worker.cpus, gpus=worker.gpus) for worker in live]
     if not offered or not waiting or fits(job.resources, offered):
         notes.unfit_since = None

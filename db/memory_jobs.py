@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from db.errors import IdempotencyMismatchError, IllegalMoveError, NotFoundError, QueueFullError, StaleVersionError
+from db.errors import (
+    DbError,
+    IdempotencyMismatchError,
+    IllegalMoveError,
+    NotFoundError,
+    QueueFullError,
+    StaleVersionError,
+)
 from db.memory_books import Books, MemoryPart, Response
 from db.memory_books import JobNotes as Notes
 from db.records import (
@@ -42,7 +49,7 @@ class MemoryJobs(MemoryPart):
     ) -> tuple[JobRecord, SavedResponse | None]:
         """Make a job with its trials; see `JobStore.submit`."""
         if not job.trials:
-            raise ValueError("A job needs at least one trial, got none. Give it one.")
+            raise DbError("A job needs at least one trial, got none. Give it one.")
         with self._books.call() as now:
             if idempotency is not None:
                 known = self._books.responses.get((idempotency.owner, idempotency.key))
@@ -169,7 +176,7 @@ def take_over(books: Books, trial_id: str, origin: TrialRecord) -> None:
     for found in list(books.architectures.values()):
         if found.trial_id == origin.id:
             job = books.jobs[trial.job_id]
-            fresh = {"id": new_id("arch"), "job_id": job.id, "trial_id": trial_id, "name": trial.name}
+            fresh: dict[str, Any] = {"id": new_id("arch"), "job_id": job.id, "trial_id": trial_id, "name": trial.name}
             fresh |= {"study_key": job.study_key, "owner": job.owner}
             twin = replace(found, **fresh, created_at=books.now)
             books.copied.add(twin.id)
@@ -268,10 +275,8 @@ def _make_trial(new: NewTrial, job_id: str, now: datetime) -> TrialRecord:
 def _take_over_all(books: Books, job_id: str) -> None:
     """Finish the queued trials whose result a twin has found."""
     for trial in books.list_trials(job_id, TrialState.QUEUED):
-        same = [
-            twin for twin in books.trials.values() if twin.reuse_key == trial.reuse_key and twin.reused_from is None
-        ]
-        found = [twin for twin in same if twin.state is TrialState.SUCCEEDED]
+        same = [twin for twin in books.trials.values() if twin.reuse_key == trial.reuse_key]
+        found = [twin for twin in same if twin.state is TrialState.SUCCEEDED and twin.reused_from is None]
         if trial.reuse_key is not None and found:
             take_over(books, trial.id, found[-1])
 

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from db import schema
 from db.errors import (
+    DbError,
     IdempotencyBusyError,
     IdempotencyMismatchError,
     IllegalMoveError,
@@ -57,7 +58,7 @@ class SqlJobs(SqlPart):
     ) -> tuple[JobRecord, SavedResponse | None]:
         """Make a job with its trials; see `JobStore.submit`."""
         if not job.trials:
-            raise ValueError("A job needs at least one trial, got none. Give it one.")
+            raise DbError("A job needs at least one trial, got none. Give it one.")
 
         def work(ledger: Ledger) -> tuple[JobRecord, SavedResponse | None]:
             if idempotency is not None:
