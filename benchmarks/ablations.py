@@ -70,7 +70,9 @@ def main() -> None:
         "search (exact objective)": lambda seed: SearchTrial(THREE, budget, seed),
         "paper's objective": lambda seed: SearchTrial(THREE, budget, seed, objective="paper"),
         "no warm-up": lambda seed: SearchTrial(THREE, budget, seed, changes={"warmup_epochs": 0}),
-        "no resource term, no budget": lambda seed: SearchTrial(THREE, free, seed, changes={"resource_weight": 0.0}),
+        "no resource term, no budget": lambda seed: SearchTrial(
+            THREE, free, seed, changes={"resource_weight": 0.0, "block_price": 0.0}
+        ),
     }
     searches = [build(seed) for build in variants.values() for seed in seeds]
     found = run_all(run_search, searches, jobs=options.jobs, report=lambda *_: print(".", end="", flush=True))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,8 +31,9 @@ from search.data.catalogue import get_dataset_info, resolve_tasks
 from search.data.loading import LoadedData, load_data
 from search.evaluate import evaluate
 from search.lut import measure_costs
-from search.ports import MemoryReporter, MemoryStore, never_cancelled
+from search.ports import MemoryReporter, MemoryStore, Surroundings, never_cancelled
 from search.presets import build_spec
+from search.restarts import search_best
 from search.retrain import Retraining
 from search.run_state import seed_everything
 from search.spec import JobSpec, Objective
@@ -90,14 +92,19 @@ def run_search(trial: SearchTrial) -> Branching:
     spec = get_spec(names, trial.preset).search.model_copy(update=dict(trial.changes))
     problem = SearchProblem(spec, trial.objective, tasks, measure_digits(names), trial.budget_madds, trial.seed)
     heads = {task.name: HeadSpec(False, task.channels) for task in tasks}
-    search = BilevelSearch(
+    outcome = search_best(
         problem,
-        lambda: Supergraph(get_backbone(BACKBONE), heads, info.image_channels),
-        load_digits(names, trial.preset).train,
-        torch.device("cpu"),
-    )
-    outcome = search.run(
-        store=MemoryStore(), state_name="s", stage="search", reporter=MemoryReporter(), cancelled=never_cancelled
+        lambda started: BilevelSearch(
+            started,
+            lambda: Supergraph(get_backbone(BACKBONE), heads, info.image_channels),
+            load_digits(names, trial.preset).train,
+            torch.device("cpu"),
+        ),
+        surroundings=Surroundings(
+            MemoryStore(), MemoryReporter(), never_cancelled, "cpu", CACHE, lambda: datetime.now(UTC)
+        ),
+        folder="",
+        stage="search",
     )
     assert outcome is not None
     return outcome.branching

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,7 +44,8 @@ from search.relaxation import (
     thin_mix,
 )
 from search.resource import expected_branches
-from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
+from search.run_state import PeriodicSaver, find_state, seed_everything, taking_up
+from search.search_loop import SearchLoop
 from search.spec import Objective, SearchSpec
 from search.tasks import build_loss, get_loss_weight, has_labels
 
@@ -52,6 +53,10 @@ BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
 DROP_FROM = 0.5
 """Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
+HELD_OUT = "held-out loss"
+"""Name in the history of the weighted loss of all tasks on the samples that train the logits, not the weights."""
+SCORED_SHARE = 0.2
+"""Share of the epochs, the last ones, whose held-out loss a search is judged by."""
 THIN_BELOW = 0.2
 """Ops that weigh less in a draw are thinned out at random, without bias (see `thin_mix`)."""
 
@@ -85,55 +90,14 @@ class SearchOutcome:
         branching: The delivered tree; costs at most the budget.
         arch_logits_LTK: The final logits.
         history: One row per epoch: losses, expected cost, resource weight, temperature, probabilities.
+        score: Loss of all tasks on the logits' samples at the end plus the price of the tree's blocks, both in losses
+            of the first step; the less the better. Compares searches of one problem.
     """
 
     branching: Branching
     arch_logits_LTK: Tensor
     history: tuple[Mapping[str, Any], ...]
-
-
-@dataclass
-class _Loop:
-    """The parts of a running search that change; everything else is in the problem.
-
-    `step` counts the batches done in this epoch: first those of the logits, then those of the weights.
-    """
-
-    network: Supergraph
-    arch_logits_LTK: Tensor
-    arch_optimiser: torch.optim.Optimizer
-    weight_optimiser: torch.optim.Optimizer
-    controller: BudgetController
-    epoch: int = 0
-    step: int = 0
-    row: dict[str, Any] = field(default_factory=dict)
-    loss_sums: dict[str, list[float]] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_state(self) -> State:
-        """Return all that is needed to go on from here."""
-        return {
-            "position": [self.epoch, self.step],
-            "network": self.network.state_dict(),
-            "arch_logits": self.arch_logits_LTK.detach(),
-            "arch_optimiser": self.arch_optimiser.state_dict(),
-            "weight_optimiser": self.weight_optimiser.state_dict(),
-            "controller": asdict(self.controller),
-            "row": self.row,
-            "loss_sums": self.loss_sums,
-            "history": self.history,
-        }
-
-    def restore(self, state: State) -> None:
-        """Take up a saved state."""
-        self.epoch, self.step = state["position"]
-        self.network.load_state_dict(state["network"])
-        with torch.no_grad():
-            self.arch_logits_LTK.copy_(state["arch_logits"])
-        self.arch_optimiser.load_state_dict(state["arch_optimiser"])
-        self.weight_optimiser.load_state_dict(state["weight_optimiser"])
-        self.controller = BudgetController(**state["controller"])
-        self.row, self.loss_sums, self.history = state["row"], state["loss_sums"], state["history"]
+    score: float
 
 
 class BilevelSearch:
@@ -162,7 +126,7 @@ class BilevelSearch:
         network = build_network().to(device).train()
         set_dropout(network, 0.0)  # the mixes are noise enough; and torch's own generator would not survive a resume
         arch_logits_LTK = torch.zeros(network.num_layers, len(problem.tasks), network.num_ops, requires_grad=True)
-        self.loop = _Loop(
+        self.loop = SearchLoop(
             network,
             arch_logits_LTK,
             torch.optim.Adam([arch_logits_LTK], lr=spec.arch_learning_rate, weight_decay=spec.arch_weight_decay),
@@ -224,7 +188,15 @@ class BilevelSearch:
             problem.budget_madds - base_madds,
             floor_madds=math.ceil(BUDGET_FLOOR * problem.budget_madds) - base_madds,
         )
-        return SearchOutcome(branching, arch_logits_LTK, tuple(self.loop.history))
+        return SearchOutcome(branching, arch_logits_LTK, tuple(self.loop.history), self._score(branching))
+
+    def _score(self, branching: Branching) -> float:
+        """Return what `SearchOutcome.score` says of a tree; of the last epochs, when the mixes are nearly hard."""
+        rows, first_loss = self.loop.history, self.loop.controller.first_loss or 1.0
+        losses = [row[HELD_OUT] for row in rows[-math.ceil(SCORED_SHARE * len(rows)) :] if HELD_OUT in row]
+        mean_loss = sum(losses) / len(losses) if losses else 0.0
+        blocks = sum(branching.num_branches) / (branching.num_layers * len(branching.tasks))
+        return mean_loss / first_loss + self.problem.spec.block_price * blocks
 
     def _warming_up(self, epoch: int) -> bool:
         """Return whether an epoch belongs to the warm-up, in which the logits stand still."""
@@ -293,6 +265,7 @@ class BilevelSearch:
             (slope_LK,) = torch.autograd.grad(loss, mix_LK)  # no weight gradients are computed
             slopes_LTK[:, position] = slope_LK.to("cpu")
             total_loss += check_finite(float(loss.detach()), task.name)
+        loop.held_out_losses.append(total_loss)
         loop.arch_optimiser.zero_grad()
         mix_LTK.backward(slopes_LTK)
         self._add_resource_gradient(total_loss, generator)
@@ -309,15 +282,16 @@ class BilevelSearch:
         return (layers + costs.base_madds) / costs.single_madds, branches_L.sum() / blocks
 
     def _add_resource_gradient(self, total_loss: float, generator: torch.Generator) -> None:
-        """Add the gradient of lambda times the expected cost, and let the controller see that cost."""
-        loop, weight = self.loop, self.problem.spec.resource_weight
+        """Add the gradients of the priced cost and the priced blocks, and let the controller see the cost."""
+        loop, spec = self.loop, self.problem.spec
         share, blocks_share = self._expected_shares(generator)
-        if weight is None:
-            loop.controller = loop.controller.updated(float(share.detach()), total_loss)
-            # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
-            # 1 / temperature; the same factor keeps the balance that lambda stands for over the whole search.
-            weight = loop.controller.weight / self._temperature(loop.epoch)
-        (weight * (share + self.problem.spec.parsimony * blocks_share)).backward()
+        loop.controller = loop.controller.updated(float(share.detach()), total_loss)
+        # The task losses reach the logits through a softmax at this temperature, which multiplies their gradient by
+        # 1 / temperature; the same factor keeps the balance that both weights stand for over the whole search.
+        temperature = self._temperature(loop.epoch)
+        weight = loop.controller.weight / temperature if spec.resource_weight is None else spec.resource_weight
+        price = loop.controller.price_blocks(spec.block_price, float(share.detach())) / temperature
+        (weight * share + price * blocks_share).backward()
 
     def _begin_weights_pass(self) -> None:
         """Drop unlikely ops, note where the logits stand, and start the weights pass on a clean slate."""
@@ -328,6 +302,7 @@ class BilevelSearch:
                 with torch.no_grad():
                     loop.arch_logits_LTK.copy_(drop_unlikely(loop.arch_logits_LTK, spec.drop_below))
             loop.row |= self._describe_logits()
+            loop.row[HELD_OUT], loop.held_out_losses = sum(loop.held_out_losses) / len(loop.held_out_losses), []
         loop.loss_sums = {task.name: [0.0, 0.0] for task in self.problem.tasks}
         if spec.weights.method == "sgd":
             # Momentum gathered under other logits would push the wrong way (Sec. 4.1). Adam's second moments are

@@ -45,14 +45,16 @@ _SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
 # A network of a few thousand weights learns from scratch: Adam, larger steps for the logits, and a temperature that
 # falls exponentially, which leaves time for the logits to settle among hard choices.
 _TINY_SEARCH = SearchSpec(
-    epochs=32,
+    starts=2,
+    epochs=24,
     warmup_epochs=1,
     batch_size=64,
+    arch_fraction=0.4,
     weights=_ADAM,
-    arch_learning_rate=5e-2,
+    arch_learning_rate=4e-2,
     temperature_schedule="exponential",
     budget_by=0.6,
-    parsimony=0.5,
+    block_price=0.5,
     drop_below=0.03,
 )
 _TINY_TRAIN = TrainSpec(epochs=15, batch_size=64, weights=_ADAM.model_copy(update={"learning_rate": 1e-2}))
@@ -70,7 +72,7 @@ _QUICK_DENSE_SEARCH = SearchSpec(
     arch_learning_rate=5e-2,
     temperature_schedule="exponential",
     budget_by=0.5,
-    parsimony=0.5,
+    block_price=0.5,
     drop_below=0.03,
 )
 _QUICK_DENSE_TRAIN = TrainSpec(
@@ -80,7 +82,7 @@ _QUICK_DENSE_TRAIN = TrainSpec(
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("smoke", "tiny"): Recipe(
-        _TINY_SEARCH.model_copy(update={"epochs": 6, "warmup_epochs": 1}),
+        _TINY_SEARCH.model_copy(update={"starts": 1, "epochs": 6}),
         _TINY_TRAIN.model_copy(update={"epochs": 3}),
         augment=False,
         num_train=1000,
@@ -90,10 +92,12 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("paper", "tiny"): Recipe(
         _TINY_SEARCH.model_copy(
             update={
+                "starts": 1,
                 "epochs": 60,
                 "warmup_epochs": 3,
+                "arch_fraction": 0.2,
                 "temperature_schedule": "linear",
-                "parsimony": 0.0,
+                "block_price": 0.0,
                 "drop_below": 0.0,
             }
         ),

@@ -110,7 +110,8 @@ class SearchSpec(_Frozen):
     """The search stage.
 
     Attributes:
-        epochs: Epochs in all, warm-up included.
+        starts: Searches from different weights and noise, of which the best tree is delivered; 1 as the paper.
+        epochs: Epochs of each, warm-up included.
         warmup_epochs: Epochs in which op t is trained through task t only and the logits stay at zero.
         batch_size: Images per step, of both passes.
         arch_fraction: Share of the training samples that trains the logits; the rest trains the weights.
@@ -124,11 +125,12 @@ class SearchSpec(_Frozen):
         budget_by: Share of the epochs after the warm-up by which the expected cost must have come down to the budget.
         resource_weight: None lets the budget controller find it; a number fixes it (0 switches the term off), in loss
             per share of the single-task cost.
-        parsimony: Weight of the expected number of blocks, as a share of T L, beside the expected cost: a branch must
-            earn its keep even where it costs few MAdds. 0 as the paper.
+        block_price: What all blocks of T separate encoders cost besides their MAdds, in losses of the first step: a
+            branch must earn its keep even where it costs few MAdds. 0 as the paper.
         drop_below: Ops with less probability than this are not evaluated any more; 0 keeps all (as the paper).
     """
 
+    starts: Annotated[int, Field(ge=1, le=20)] = 1
     epochs: Annotated[int, Field(ge=1)]
     warmup_epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -142,7 +144,7 @@ class SearchSpec(_Frozen):
     temperature_schedule: Literal["linear", "exponential"] = "linear"
     budget_by: Annotated[float, Field(gt=0, le=1)] = 0.4
     resource_weight: Annotated[float, Field(ge=0)] | None = None
-    parsimony: Annotated[float, Field(ge=0)] = 0.0
+    block_price: Annotated[float, Field(ge=0)] = 0.0
     drop_below: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 

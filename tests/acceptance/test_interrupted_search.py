@@ -122,7 +122,7 @@ def test_a_search_stopped_by_ctrl_c_goes_on(machine: Machine) -> None:
     assert "Stopped; the state is saved." in said
     assert "--out stopped --resume" in said
     assert "Traceback" not in said
-    assert (machine.folder / "stopped" / "candidates" / "70pct" / "search.state").is_file()
+    assert (machine.folder / "stopped" / "candidates" / "70pct" / "search-1.state").is_file()
     machine.finish("stopped", "--resume")
     assert machine.found("stopped") == machine.found("whole")
 

@@ -210,10 +210,11 @@ def test_a_state_of_another_network_is_refused(lab: Lab, dense_lab: Lab) -> None
         dense_lab.run(dense_lab.search(), store)
 
 
-def test_parsimony_charges_for_every_block(lab: Lab) -> None:
-    """The logits feel a price per block beside the MAdds: the gradient is that of both expectations, added up."""
-    spec = SHORT.model_copy(update={"resource_weight": 2.0, "parsimony": 0.5})
+def test_the_price_of_blocks_is_felt_beside_the_madds(lab: Lab) -> None:
+    """The gradient is that of both expectations, added up; the price stands at its full height after `budget_by`."""
+    spec = SHORT.model_copy(update={"resource_weight": 2.0, "block_price": 0.5})
     search = lab.search(spec)
+    search.loop.controller = replace(search.loop.controller, first_loss=3.0, steps=10_000)
     logits_LTK = search.loop.arch_logits_LTK
     torch.nn.init.normal_(logits_LTK, generator=torch.Generator().manual_seed(3))
     search._add_resource_gradient(1.0, torch.Generator())
@@ -221,7 +222,7 @@ def test_parsimony_charges_for_every_block(lab: Lab) -> None:
     branches_L = expected_branches(plain_LTK)
     madds = (branches_L * torch.tensor(lab.costs.layer_madds)).sum() / lab.costs.single_madds
     blocks = branches_L.sum() / (len(lab.costs.layer_madds) * len(lab.tasks))
-    (2.0 * (madds + 0.5 * blocks)).backward()
+    (2.0 * madds + 0.5 * 3.0 / SHORT.temperature_start * blocks).backward()
     assert logits_LTK.grad is not None
     assert plain_LTK.grad is not None
     assert torch.allclose(logits_LTK.grad, plain_LTK.grad, rtol=1e-5, atol=1e-8)

@@ -177,7 +177,7 @@ def test_a_job_killed_at_its_last_event_ends_alike(undisturbed: World) -> None:
 def test_a_job_killed_before_it_forgets_a_state_ends_alike(undisturbed: World) -> None:
     """States that were left beside finished documents are forgotten in the next run, whatever they hold."""
     contents = dict(undisturbed.store.contents)
-    contents |= {f"{CANDIDATE}search.state": b"old", f"{CANDIDATE}training.state": b"old"}
+    contents |= {f"{CANDIDATE}search-1.state": b"old", f"{CANDIDATE}training.state": b"old"}
     run_job(small_job(), World(undisturbed.cache_dir, FragileStore(contents)).surroundings())
     assert without_times(contents) == without_times(undisturbed.store.contents)
 
@@ -312,7 +312,7 @@ def test_a_corrupt_state_is_refused(cache_dir: Path) -> None:
     world = World(cache_dir, stop_after=6)
     with pytest.raises(RunCancelledError):
         run_job(small_job(with_retrain=False), world.surroundings())
-    name = f"{CANDIDATE}search.state"
+    name = f"{CANDIDATE}search-1.state"
     world.store.write(name, world.store.read(name)[:-1])
     with pytest.raises(StateFileError, match="corrupt"):
         run_job(small_job(with_retrain=False), World(cache_dir, world.store).surroundings())
