@@ -3,7 +3,7 @@
 #   ray-node head              the head: it keeps the books of the cluster and runs no trials
 #   ray-node worker [OPTION].. a node that runs trials, and `bmtas work OPTION..` which fetches them
 #   ray-node health            whether the node in this container lives
-# RAY_HEAD names the head (default ray-head:6379), RAY_NODE_CPUS how many trials of one CPU fit (default: all CPUs).
+# RAY_HEAD names the head (default ray-head:6379), RAY_NODE_CPUS how many CPUs trials may use (default: all).
 set -euo pipefail
 
 head_address="${RAY_HEAD:-ray-head:6379}"
@@ -26,12 +26,15 @@ run_head() {
 }
 
 run_worker() {
-    local resources=() node_pid work_pid status=0
-    if [ -n "${RAY_NODE_CPUS:-}" ]; then resources+=(--num-cpus "$RAY_NODE_CPUS"); fi
+    local resources=() limits=() node_pid work_pid status=0
+    if [ -n "${RAY_NODE_CPUS:-}" ]; then
+        resources+=(--num-cpus "$RAY_NODE_CPUS")
+        limits+=(--cpus "$RAY_NODE_CPUS")
+    fi
     ray start --address "$head_address" --node-ip-address "$(own_ip "$head_address")" \
         "${resources[@]}" "${common[@]}" &
     node_pid=$!
-    bmtas work --ray-address "$head_address" "$@" &
+    bmtas work --ray-address "$head_address" "${limits[@]}" "$@" &
     work_pid=$!
     # Asked to stop, the worker saves its trials first; the node must outlive it.
     trap 'kill -TERM "$work_pid" 2>/dev/null || true' TERM INT
