@@ -49,6 +49,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print what is anno
 @click.option(
     "--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of this server; repeatable."
 )
+@click.option("--log-requests", is_flag=True, help="Write a line to stderr for every request.")
 @_json
 @_end_with_stdin
 @click.pass_obj
@@ -66,6 +67,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     allowed_hosts: tuple[str, ...],
+    log_requests: bool,
     as_json: bool,
     end_with_stdin: bool,
 ) -> None:
@@ -88,6 +90,7 @@ def serve(
         worker_options=None if no_worker else ("--executor", executor, "--device", device),
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
+        log_requests=log_requests,
         end_with_stdin=end_with_stdin,
     )
     run(request, as_json=as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.client import Client
 from service.client_connection import Patience, check_address
-from service.errors import NoTokenError
+from service.errors import NoTokenError, ServerAwayError
 from service.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 
 _COMMAND_PATIENCE = Patience(seconds=3.0)  # a person is waiting
@@ -47,6 +47,7 @@ def find_access(access: ServerAccess, settings: Settings) -> tuple[str, str]:
 
     Raises:
         NoTokenError: No access token is known.
+        ServerAwayError: No server is named and none runs here.
         ServiceError: The address is none.
         OSError: The token file cannot be read.
     """
@@ -57,6 +58,11 @@ def find_access(access: ServerAccess, settings: Settings) -> tuple[str, str]:
         token: str | None = token_file.read_text("utf-8").strip()
     else:
         token = settings.token or (_read(settings.data_dir / _ADMIN_TOKEN_NAME) if server == own else None)
+    if not token and own is None and access.server is None and settings.server is None:
+        raise ServerAwayError(
+            f"No server runs on this machine with the data folder {settings.data_dir}. Start it with `bmtas serve`, or "
+            "name one with --server or BMTAS_SERVER."
+        )
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         what = "is missing" if not token else "is not one line of plain characters"
         raise NoTokenError(

@@ -15,7 +15,7 @@ from search.errors import RunCancelledError
 from service.client import Client, FileFormat
 from service.client_access import ServerAccess, open_client
 from service.client_connection import Patience
-from service.client_records import Job, SearchRequest, TokenRequest
+from service.client_records import Front, Job, SearchRequest, TokenRequest
 from service.errors import TargetFileError, WaitedJobError
 from service.follow import JobView
 from service.shell import Shell
@@ -110,17 +110,10 @@ def show_front(job_id: str, asking: Asking, shell: Shell) -> None:
     """Show the networks that a search found."""
     with _open(asking, shell) as client:
         front = client.get_front(job_id)
-    if asking.as_json:
-        _print_json(dict(front.document))
-    else:
-        print_table(build_front_table(front), sys.stdout)
-
-
-def show_architectures(filters: Mapping[str, str], asking: Asking, shell: Shell) -> None:
-    """List the networks that were found."""
-    with _open(asking, shell) as client:
-        rows = [dict(found.document) for found in client.iterate_architectures(filters)]
-    _print_json(rows)
+        if asking.as_json:
+            _print_json(dict(front.document))
+        else:
+            _print_front(client, job_id, front)
 
 
 @dataclass(frozen=True)
@@ -235,8 +228,14 @@ def _watch(client: Client, job: Job, asking: Asking, shell: Shell) -> None:
     else:
         ended = watch_job(client, job, shell, with_logs=asking.with_logs)
         if ended.kind == "search":
-            print_table(build_front_table(client.get_front(ended.id)), sys.stdout)
+            _print_front(client, ended.id, client.get_front(ended.id))
     check_succeeded(ended)
+
+
+def _print_front(client: Client, job_id: str, front: Front) -> None:
+    """Print the networks of a search with their metrics."""
+    found = list(client.iterate_architectures({"search": job_id}))
+    print_table(build_front_table(front, found), sys.stdout)
 
 
 def check_succeeded(job: Job) -> None:

@@ -65,6 +65,7 @@ class ServeRequest:
         worker_options: Command-line options of the local worker; None for no local worker.
         lease_seconds: How long a trial belongs to a worker that is not heard of.
         heartbeat_seconds: How often a worker is heard of.
+        log_requests: Whether every request gets a line on stderr.
         end_with_stdin: Whether the end of stdin asks for a stop, for a server that another command started.
     """
 
@@ -79,6 +80,7 @@ class ServeRequest:
     worker_options: tuple[str, ...] | None = ()
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 10.0
+    log_requests: bool = False
     end_with_stdin: bool = False
 
 
@@ -103,7 +105,8 @@ def run_server(request: ServeRequest, announce: Callable[[Ready], None]) -> None
         DbError: The database is away or belongs to another version.
     """
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("alembic", *(() if request.log_requests else ("service.requests",))):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     files = ServerFiles(request.data_dir)
     check_host(request)
     files.prepare()

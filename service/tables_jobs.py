@@ -36,23 +36,30 @@ def build_trials_table(job: Job, trials: Sequence[Trial]) -> Table:
     return table
 
 
-def build_front_table(front: Front) -> Table:
-    """Return one row per network of a search: baselines, then what was found; a star marks the front."""
-    tasks = _tasks_of(front)
+def build_front_table(front: Front, found: Sequence[FoundArchitecture]) -> Table:
+    """Return one row per network of a search: baselines, then what was found; a star marks the front.
+
+    Args:
+        front: Of the search.
+        found: The networks with their metrics.
+    """
+    metrics = {network.id: network.metrics or {} for network in found}
+    tasks = next((measured for measured in metrics.values() if measured), {})
     columns = [
         f"{task}\n{entry['metric']} {'↑' if entry['higher_is_better'] else '↓'}" for task, entry in tasks.items()
     ]
     names = ("network", "architecture", "front", "MAdds", "params", "delta_m %")
     table = build_table("Networks", *names, *columns, counts_from=3)
-    for name, baseline in _baselines_of(front).items():
-        table.add_row(name, "", "", *_counts(baseline), format_gain(baseline.get("delta_m")), *_cells(tasks, baseline))
+    for name, baseline in front.baselines.items():
+        shown = f"single ({len(tasks)} networks)" if name == "single" and tasks else name
+        gain, cells = format_gain(baseline["delta_m"]), _metric_cells(tasks, baseline["metrics"] or {})
+        table.add_row(shown, "", "", *_count_cells(baseline["madds"], baseline["params"]), gain, *cells)
     if front.baselines:
         table.add_section()
-    for point in sorted(front.points, key=lambda found: found.madds):
+    for point in sorted(front.points, key=lambda point: point.madds):
         star = "*" if point.id in front.front else ""
-        counts = _counts({"madds": point.madds, "params": point.params})
-        gain = format_gain(point.delta_m)
-        table.add_row(point.name, point.id, star, *counts, gain, *_cells(tasks, {"metrics": point.metrics}))
+        gain, cells = format_gain(point.delta_m), _metric_cells(tasks, metrics.get(point.id, {}))
+        table.add_row(point.name, point.id, star, *_count_cells(point.madds, point.params), gain, *cells)
     return table
 
 
@@ -72,24 +79,11 @@ def format_time(text: str | None) -> str:
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def _tasks_of(front: Front) -> Mapping[str, Mapping[str, Any]]:
-    """Return per task one metric entry, for its name and direction; empty where nothing was measured."""
-    measured: Sequence[FoundArchitecture] = [point for point in front.points if point.metrics]
-    return measured[0].metrics or {} if measured else {}
-
-
-def _baselines_of(front: Front) -> dict[str, Mapping[str, Any]]:
-    """Return the baselines by the name that people read."""
-    return {name: baseline for name, baseline in front.baselines.items() if isinstance(baseline, Mapping)}
-
-
-def _counts(entry: Mapping[str, Any]) -> tuple[str, str]:
+def _count_cells(madds: int, params: int) -> tuple[str, str]:
     """Return the cells of MAdds and parameters."""
-    madds, params = entry.get("madds"), entry.get("params")
-    return "" if madds is None else format_count(madds), "" if params is None else format_count(params)
+    return format_count(madds), format_count(params)
 
 
-def _cells(tasks: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
+def _metric_cells(tasks: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
     """Return a cell per task, empty where nothing was measured."""
-    metrics = entry.get("metrics") or {}
     return [format_metric(metrics[task]["value"]) if task in metrics else "" for task in tasks]
