@@ -1,6 +1,6 @@
 """One claim, driven to its end: `python -m service.driver`, its order as a line of JSON on stdin.
 
-The driver holds the leases of trials that wait and has an executor run them. It lives in a process group of its own.
+For Ray a second line names the cluster, which may still be starting while the driver holds the leases.
 SIGTERM, or the end of its stdin because the worker is gone, has running trials save their state and gives all back.
 """
 
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FrameType
 
 from db.records import Reason
 from service.local_executor import run_locally
@@ -23,27 +25,35 @@ from service.work_orders import AttemptOrder, DriverOrder, split_order
 _LOG = logging.getLogger(__name__)
 
 
-def drive(order: DriverOrder, stop_requested: threading.Event) -> None:
-    """Run all trials of a claim to their ends, or give back what a request to stop left over."""
+def drive(order: DriverOrder, stop_requested: threading.Event, find_cluster: Callable[[], str | None]) -> None:
+    """Run all trials of a claim to their ends, or give back what a request to stop left over.
+
+    Args:
+        order: What to run and how.
+        stop_requested: Set to stop.
+        find_cluster: Waits for the address of the Ray cluster to join; None when a stop came first.
+    """
     orders = split_order(order)
     room = WaitingRoom(orders)
     try:
-        _choose_executor(order, orders, room, stop_requested)
+        if order.settings.executor == "local":
+            run_locally(orders, room, stop_requested)
+        else:
+            _drive_on_ray(orders, room, stop_requested, order.settings.ray_address or find_cluster())
         room.give_back_all(Reason.WORKER_STOPPED, "The worker was stopped before this trial began.")
     finally:
         room.close()
 
 
-def _choose_executor(
-    order: DriverOrder, orders: Sequence[AttemptOrder], room: WaitingRoom, stop_requested: threading.Event
+def _drive_on_ray(
+    orders: Sequence[AttemptOrder], room: WaitingRoom, stop_requested: threading.Event, address: str | None
 ) -> None:
-    """Run the trials by the executor of the order."""
-    if order.settings.executor == "local":
-        run_locally(orders, room, stop_requested)
+    """Run the trials on a Ray cluster, if there is one."""
+    if address is None:
         return
     from service.ray_executor import run_on_ray  # noqa: PLC0415 - imports Ray
 
-    run_on_ray(orders, room, stop_requested)
+    run_on_ray(orders, room, stop_requested, address)
 
 
 def main() -> int:
@@ -51,25 +61,29 @@ def main() -> int:
     prepare_process()
     configure_logging("driver")
     stop_requested = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    addresses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def note_stop(number: int, frame: FrameType | None) -> None:
+        """Stop, also where the cluster is still waited for."""
+        stop_requested.set()
+        addresses.put(None)
+
+    signal.signal(signal.SIGTERM, note_stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the worker passes it on
     order = DriverOrder.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_wait_for_end_of_stdin, args=(stop_requested,), daemon=True).start()
-    _LOG.info(
-        "Driver of %s in process %d: %s.",
-        order.claim.job.id,
-        os.getpid(),
-        ", ".join(claimed.trial.name for claimed in order.claim.trials),
-    )
-    drive(order, stop_requested)
+    threading.Thread(target=_listen, args=(stop_requested, addresses), daemon=True).start()
+    trials = ", ".join(claimed.trial.name for claimed in order.claim.trials)
+    _LOG.info("Driver of %s in process %d: %s.", order.claim.job.id, os.getpid(), trials)
+    drive(order, stop_requested, addresses.get)
     return 0
 
 
-def _wait_for_end_of_stdin(stop_requested: threading.Event) -> None:
-    """Ask for a stop when the worker is gone."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+def _listen(stop_requested: threading.Event, addresses: queue.SimpleQueue[str | None]) -> None:
+    """Take the address of the cluster from the worker, and ask for a stop when the worker is gone."""
+    for line in sys.stdin.buffer:
+        addresses.put(line.decode().strip())
     stop_requested.set()
+    addresses.put(None)
 
 
 if __name__ == "__main__":

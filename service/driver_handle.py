@@ -1,17 +1,16 @@
-"""A driver as the worker sees it: a child process in a group of its own, and the attempts it answers for."""
+"""A driver as the worker sees it: a child process in a session of its own, and the attempts it answers for."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import subprocess
 import sys
 import time
 
 from db.records import Reason
 from service.errors import AttemptLostError, ServiceError
+from service.process_sessions import kill_session
 from service.settings import child_environment
 from service.work_orders import DriverOrder, split_order
 from service.worker_client import AttemptClient, open_attempt
@@ -37,13 +36,12 @@ class DriverHandle:
         )
         assert self._process.stdin is not None
         self._stdin = self._process.stdin
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.write(order.to_line())
-            self._stdin.flush()
+        self._write(order.to_line())
+        self._was_told = False
 
     @property
     def pid(self) -> int:
-        """Return the process id, which is that of the group as well."""
+        """Return the process id, which is that of the session as well."""
         return self._process.pid
 
     @property
@@ -51,17 +49,29 @@ class DriverHandle:
         """Return the exit code, None while it runs."""
         return self._process.poll()
 
+    def tell_cluster(self, address: str) -> None:
+        """Tell the driver once where the Ray cluster is that it is to join."""
+        if not self._was_told:
+            self._was_told = True
+            self._write(f"{address}\n".encode())
+
     def ask_to_stop(self) -> None:
         """Ask the driver to have its trials saved and given back."""
         if self.code is None:
             self._process.terminate()
 
-    def end_group(self) -> None:
-        """Kill what is left of the driver's group, and wait for the driver itself."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+    def end(self) -> None:
+        """Kill what is left of the driver's session, and wait for the driver itself."""
+        kill_session(self.pid)
         self._process.wait()
-        self._stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+
+    def _write(self, line: bytes) -> None:
+        """Write to the driver's stdin; one that fell is found by its exit code."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(line)
+            self._stdin.flush()
 
 
 class Releases:

@@ -22,6 +22,8 @@ from service.client_connection import Connection, Patience
 from service.driver_handle import DriverHandle, Releases
 from service.errors import ServerAwayError, ServiceProblem
 from service.logs import configure_logging
+from service.ray_head import RayHead
+from service.ray_variables import foreign_cluster
 from service.work_orders import ClaimDocument, DriverOrder, RunSettings
 from service.worker_client import Hello, WorkerClient
 
@@ -114,6 +116,7 @@ class Worker:
         )
         self._drivers: list[DriverHandle] = []
         self._releases = Releases()
+        self._head: RayHead | None = None
         self._ask_at = 0.0
         self._pause = request.pace.first_pause
 
@@ -122,6 +125,7 @@ class Worker:
         _LOG.info("Worker %s of %s works for %s.", self._hello.id, self._hello.name, self._request.server)
         try:
             while not stop_requested.is_set():
+                self._tend_head()
                 self._tend()
                 if len(self._drivers) < self._request.slots and time.monotonic() >= self._ask_at:
                     self._ask()
@@ -148,6 +152,33 @@ class Worker:
         self._pause = pace.first_pause
         self._start_driver(claim)
 
+    def _prepare_ray(self) -> dict[str, str]:
+        """Return the environment of a driver; where it needs a Ray of this machine's own, see to it that one starts."""
+        settings = self._request.settings
+        if settings.executor != "ray":
+            return {}
+        if settings.ray_address is not None:
+            return foreign_cluster()
+        if self._head is None:
+            self._head = RayHead(with_gpus=self._request.gpus > 0)
+            _LOG.info("Starting a local Ray: process %d in %s.", self._head.pid, self._head.folder)
+        return self._head.variables
+
+    def _tend_head(self) -> None:
+        """Tell drivers where the local Ray is once it is there; end them with it when it has fallen."""
+        if self._head is None:
+            return
+        if self._head.is_sound:
+            if self._head.address is not None:
+                for driver in self._drivers:
+                    driver.tell_cluster(self._head.address)
+            return
+        _LOG.warning("The local Ray %d has fallen; the next claim starts another.", self._head.pid)
+        for driver in self._drivers:
+            driver.end()  # it would find out only after Ray's own patience
+        self._head.end()
+        self._head = None
+
     def _wait_before_next(self, longest: float) -> None:
         """Ask again after a pause that grows up to the longest and differs between workers."""
         self._ask_at = time.monotonic() + self._pause * random.uniform(0.8, 1.2)
@@ -156,7 +187,7 @@ class Worker:
     def _start_driver(self, claim: ClaimDocument) -> None:
         """Start a driver for a claim."""
         order = DriverOrder(server=self._request.server, claim=claim, settings=self._request.settings)
-        driver = DriverHandle(order, {})
+        driver = DriverHandle(order, self._prepare_ray())
         self._drivers.append(driver)
         _LOG.info("Claimed %d trials of %s: driver %d.", len(claim.trials), claim.job.id, driver.pid)
 
@@ -171,7 +202,7 @@ class Worker:
     def _bury(self, driver: DriverHandle) -> None:
         """End what a driver left running; of one that fell, give the attempts back."""
         code = driver.code
-        driver.end_group()
+        driver.end()
         if code != 0:
             _LOG.warning("Driver %d of %s fell with %s.", driver.pid, driver.order.claim.job.id, code)
             self._releases.add(driver.order, f"The worker's driver process ended with {code}.")
@@ -187,6 +218,8 @@ class Worker:
             self._bury(driver)
         self._drivers = []
         self._releases.try_all()
+        if self._head is not None:
+            self._head.end()
 
 
 def count_gpus(listing: Path = Path("/proc/driver/nvidia/gpus")) -> int:

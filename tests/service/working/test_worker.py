@@ -1,0 +1,163 @@
+"""A whole worker: it claims, drives and cleans up, on child processes and on Ray, whatever is killed around it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.errors import ServiceProblem, VersionMismatchError
+from service.process_sessions import list_session
+from service.worker import Pace, Worker, WorkRequest
+
+if TYPE_CHECKING:
+    from tests.service.working.conftest import Workplace
+
+    Wait = Callable[..., None]
+
+TOKEN = "nas_planted-secret-of-a-worker"
+FAST = Pace(first_pause=0.05, longest_pause=0.2, longest_away=0.3)
+
+
+def request_of(workplace: Workplace, **changes: object) -> WorkRequest:
+    """Return what a worker is told that works for the fake server."""
+    fields = {
+        "server": workplace.server.address,
+        "token": TOKEN,
+        "settings": workplace.settings,
+        "version": "1",
+        "max_trials": 3,
+        "pace": FAST,
+    }
+    return WorkRequest(**(fields | changes))  # type: ignore[arg-type]
+
+
+def start_worker(workplace: Workplace, executor: str = "local", **changes: str) -> subprocess.Popen[bytes]:
+    """Start a worker in a process of its own."""
+    code = (
+        "import sys; from service.worker import *; from service.work_orders import RunSettings;"
+        "settings = RunSettings.model_validate_json(sys.argv[2]);"
+        "request = WorkRequest(server=sys.argv[1], token=sys.argv[3], settings=settings, version='1', max_trials=3,"
+        "    end_with_stdin=True, pace=Pace(0.05, 0.2, 0.3)); run_worker(request)"
+    )
+    settings = workplace.settings.model_copy(update={"executor": executor}).model_dump_json()
+    with (workplace.folder / "stderr.txt").open("ab") as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, workplace.server.address, settings, TOKEN],
+            stdin=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    workplace.children.append(child)
+    return child
+
+
+def pid_in_log(workplace: Workplace, words: str) -> int:
+    """Return the last process id that the log names after some words."""
+    found = [line.rpartition(words)[2] for line in workplace.log.splitlines() if words in line]
+    return int(found[-1].strip(" :.").split()[0].strip(".,:")) if found else 0
+
+
+def test_a_worker_runs_what_waits_and_stops_when_asked(workplace: Workplace, wait_until: Wait) -> None:
+    """Two trials end well, one after the other; then SIGTERM ends the worker with 0."""
+    trials = [workplace.add("single-left"), workplace.add("shared")]
+    worker = start_worker(workplace)
+    wait_until(lambda: all(trial.state == "SUCCEEDED" for trial in trials), 60, "the end of both")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+    assert [trial.num_results for trial in trials] == [1, 1]
+    assert TOKEN not in workplace.log
+
+
+def test_sigterm_gives_everything_back_within_five_seconds(workplace: Workplace, wait_until: Wait) -> None:
+    """A12: the trial that runs saves its state, the one that waits is released, and nothing stays behind."""
+    running, waiting = workplace.add("shared", epochs=3000), workplace.add("single-left")
+    worker = start_worker(workplace)
+    wait_until(lambda: "training.state" in running.files, 60, "a checkpoint")
+    driver = pid_in_log(workplace, ": driver")
+    asked_at = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+    assert time.monotonic() - asked_at < 5
+    assert [trial.attempts[0].reason for trial in (running, waiting)] == ["worker_stopped"] * 2
+    assert list_session(driver) == []
+
+
+def test_a_driver_that_is_killed_gives_its_trials_back(workplace: Workplace, wait_until: Wait) -> None:
+    """B2: its children go with it, and the attempts are released at once, not when their leases run out."""
+    running = workplace.add("shared", epochs=100)
+    start_worker(workplace)
+    wait_until(lambda: "training.state" in running.files, 60, "a checkpoint")
+    driver = pid_in_log(workplace, ": driver")
+    os.kill(driver, signal.SIGKILL)
+    wait_until(lambda: running.attempts[0].state == "RELEASED", 5, "the release")
+    assert running.attempts[0].reason in ("worker_crashed", "worker_stopped")  # whoever spoke first
+    wait_until(lambda: list_session(driver) == [], 5, "the end of its children")
+    wait_until(lambda: running.state == "SUCCEEDED", 60, "the end")
+    assert (running.num_results, len(running.attempts)) == (1, 2)
+
+
+def test_when_the_worker_is_killed_its_driver_saves_and_gives_back(workplace: Workplace, wait_until: Wait) -> None:
+    """A worker may die at any time: the driver notices that its stdin has ended."""
+    running = workplace.add("shared", epochs=3000)
+    worker = start_worker(workplace)
+    wait_until(lambda: "training.state" in running.files, 60, "a checkpoint")
+    driver = pid_in_log(workplace, ": driver")
+    worker.kill()
+    wait_until(lambda: running.attempts[0].state == "RELEASED", 8, "the release")
+    assert running.attempts[0].reason == "worker_stopped"
+    wait_until(lambda: list_session(driver) == [], 5, "the driver's end")
+
+
+def test_a_worker_waits_for_a_server_that_is_away(workplace: Workplace, wait_until: Wait) -> None:
+    """It goes on asking, and works as soon as the server is back."""
+    workplace.server.is_away = True
+    trial = workplace.add("single-left")
+    start_worker(workplace)
+    wait_until(lambda: workplace.log.count("No work to be had") >= 3, 20, "a few attempts to reach the server")
+    workplace.server.is_away = False
+    wait_until(lambda: trial.state == "SUCCEEDED", 60, "the end")
+
+
+def test_a_worker_of_another_version_or_token_is_told_so(workplace: Workplace) -> None:
+    """It ends with a sentence instead of asking for ever."""
+    stop = threading.Event()
+    workplace.server.version = "2"
+    with pytest.raises(VersionMismatchError, match="Install the server's version"):
+        Worker(request_of(workplace)).work(stop)
+    with pytest.raises(ServiceProblem, match="valid access token"):
+        Worker(request_of(workplace, token="nas_wrong")).work(stop)
+
+
+def test_on_ray_everything_goes_the_same_way(workplace: Workplace, wait_until: Wait) -> None:
+    """Trials run to their ends; B1: a killed actor; B2: a killed driver; then SIGTERM; no process stays behind."""
+    trials = [workplace.add("single-left"), workplace.add("single-right"), workplace.add("shared")]
+    worker = start_worker(workplace, "ray")
+    wait_until(lambda: all(trial.state == "SUCCEEDED" for trial in trials), 120, "the end of all")
+    head = pid_in_log(workplace, "local Ray: process")
+    long = workplace.add("shared", epochs=150)
+    wait_until(lambda: "training.state" in long.files, 60, "a checkpoint")
+    os.kill(pid_in_log(workplace, "runs in process"), signal.SIGKILL)
+    wait_until(lambda: len(long.attempts) == 2, 20, "the second attempt")
+    assert long.attempts[0].reason == "worker_crashed"
+    wait_until(lambda: len(long.attempts[1].steps) > 3, 60, "its steps")
+    os.kill(pid_in_log(workplace, ": driver"), signal.SIGKILL)
+    wait_until(lambda: len(long.attempts) == 3, 20, "the third attempt")
+    wait_until(lambda: long.state == "SUCCEEDED", 60, "the end")
+    assert long.num_results == 1
+    endless = workplace.add("shared", epochs=3000)
+    wait_until(lambda: "training.state" in endless.files, 60, "a checkpoint")
+    asked_at = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    wait_until(lambda: endless.attempts[0].state == "RELEASED", 5, "the release")
+    assert worker.wait(10) == 0
+    assert time.monotonic() - asked_at < 6
+    assert list_session(head) == []
+    assert TOKEN not in workplace.log
