@@ -107,6 +107,13 @@ class Books:
             raise LeaseLostError
         return attempt
 
+    def forget_job(self, job_id: str) -> None:
+        """Undo the making of a job."""
+        for trial_id in self.notes.pop(job_id).trial_ids:
+            del self.trials[trial_id]
+        del self.jobs[job_id]
+        self.architectures = {key: each for key, each in self.architectures.items() if each.job_id != job_id}
+
     def list_trials(self, job_id: str, *states: TrialState) -> list[TrialRecord]:
         """Return the trials of a job in order, those in some states if any are named."""
         trials = [self.trials[trial_id] for trial_id in self.notes[job_id].trial_ids]

@@ -61,7 +61,11 @@ class MemoryJobs(MemoryPart):
             _check_limits(self._books, job.owner, limits)
             record = _make_job(self._books, copy.deepcopy(job))
             if idempotency is not None:
-                answer = SavedResponse(202, {}, b"") if respond is None else respond(copy.deepcopy(record))
+                try:
+                    answer = SavedResponse(202, {}, b"") if respond is None else respond(copy.deepcopy(record))
+                except BaseException:
+                    self._books.forget_job(record.id)
+                    raise
                 key = (idempotency.owner, idempotency.key)
                 self._books.responses[key] = Response(idempotency, answer, record.id, now)
             return copy.deepcopy(record), None

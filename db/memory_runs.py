@@ -11,7 +11,7 @@ from db.errors import NotFoundError
 from db.memory_books import MemoryPart
 from db.memory_jobs import cut_page
 from db.records import ArchitectureRecord, EventRecord, FileRecord, Json, LogLine, MetricPoint, TrialState
-from db.rules import BASELINE_KINDS, LOG_LINE_LENGTH, LOG_LINES_KEPT
+from db.rules import BASELINE_KINDS, LOG_LINE_LENGTH, LOG_LINES_KEPT, clean_text
 from db.stores import ArchitectureQuery
 
 
@@ -76,7 +76,7 @@ class MemoryRuns(MemoryPart):
             told = []
             for line in lines:
                 notes.last_log += 1
-                text = line[:LOG_LINE_LENGTH]
+                text = clean_text(line[:LOG_LINE_LENGTH])
                 notes.logs.append(LogLine(notes.last_log, attempt.trial_id, attempt.number, now, text))
                 told.append({"seq": notes.last_log, "text": text})
             del notes.logs[:-LOG_LINES_KEPT]

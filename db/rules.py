@@ -212,6 +212,13 @@ def front_event(architecture: ArchitectureRecord | Mapping[str, Any]) -> dict[st
     return {"architecture_id": row["id"], "name": row["name"], "madds": row["madds"], "delta_m": row["delta_m"]}
 
 
+def clean_text(text: str) -> str:
+    """Return a text as every database takes it: NUL and half surrogate pairs replaced by U+FFFD."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def new_id(prefix: str) -> str:
     """Return a fresh id of a kind; 80 random bits do not meet twice."""
     return f"{prefix}_{secrets.token_hex(10)}"

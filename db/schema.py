@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.type_api import TypeEngine
 
 from db.records import AttemptState, JobState, TrialState
+from db.rules import clean_text
 
 SCHEMA_REVISION = "0001"
 """The Alembic revision that builds these tables; a database of another one is not opened."""
@@ -79,13 +80,6 @@ class CleanText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return the text as every database takes it."""
         return None if value is None else clean_text(value)
-
-
-def clean_text(text: str) -> str:
-    """Return a text with NUL and half surrogate pairs replaced by U+FFFD."""
-    if text.isascii() and "\x00" not in text:
-        return text
-    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 Document = JSON(none_as_null=True)

@@ -35,8 +35,7 @@ from db.records import (
     TrialRecord,
     TrialState,
 )
-from db.rules import STOP_MESSAGES, new_id
-from db.schema import clean_text
+from db.rules import STOP_MESSAGES, clean_text, new_id
 from db.sql_ledger import Ledger, Row, SqlPart
 from db.sql_rows import attempt_record, job_record, trial_record
 from db.sql_twins import find_origins, lock_study, take_over

@@ -11,8 +11,7 @@ from sqlalchemy import delete, func, insert, select
 from db import schema
 from db.engine import Transaction
 from db.records import EventRecord, FileRecord, LogLine, MetricPoint
-from db.rules import LOG_LINE_LENGTH, LOG_LINES_KEPT
-from db.schema import clean_text
+from db.rules import LOG_LINE_LENGTH, LOG_LINES_KEPT, clean_text
 from db.sql_ledger import EVENT_ORDER_LOCK, Ledger, Row, SqlPart, hold_lease
 from db.sql_rows import event_record, file_record, log_line
 
