@@ -26,7 +26,7 @@ run_head() {
 }
 
 run_worker() {
-    local resources=() limits=() node_pid work_pid status=0
+    local resources=() limits=() node_pid work_pid status=1
     if [ -n "${RAY_NODE_CPUS:-}" ]; then
         resources+=(--num-cpus "$RAY_NODE_CPUS")
         limits+=(--cpus "$RAY_NODE_CPUS")
@@ -34,6 +34,8 @@ run_worker() {
     ray start --address "$head_address" --node-ip-address "$(own_ip "$head_address")" \
         "${resources[@]}" "${common[@]}" &
     node_pid=$!
+    # Work that is claimed before the node is up would only be given back.
+    while kill -0 "$node_pid" 2>/dev/null && ! check_health 2>/dev/null; do sleep 0.5; done
     bmtas work --ray-address "$head_address" "${limits[@]}" "$@" &
     work_pid=$!
     # Asked to stop, the worker saves its trials first; the node must outlive it.
@@ -49,12 +51,15 @@ run_worker() {
 
 # The node's socket answers as long as its raylet lives.
 check_health() {
-    exec python3 - <<'PYTHON'
-import glob, socket
-(path,) = glob.glob("/tmp/ray/session_latest/sockets/raylet*")
-with socket.socket(socket.AF_UNIX) as probe:
-    probe.settimeout(4)
-    probe.connect(path)
+    python3 - <<'PYTHON'
+import glob, os, socket, sys
+folder = os.environ.get("RAY_SOCKETS", "/tmp/ray/session_latest/sockets")
+for path in glob.glob(f"{folder}/raylet*"):
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(4)
+        probe.connect(path)
+    sys.exit(0)
+sys.exit("ray-node: no raylet listens.")
 PYTHON
 }
 

@@ -2,11 +2,14 @@
 
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -91,7 +94,7 @@ def test_pins_are_complete(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "modules"),
     [
-        ("api", ["service.cli", "service.serve", "service.app", "service.commands_serve", "psycopg_binary"]),
+        ("api", ["service.cli", "service.serve", "service.app", "service.commands_serve", "psycopg", "psycopg_binary"]),
         ("worker", ["service.cli", "service.worker", "service.driver", "service.trial_process", "search.tune"]),
     ],
 )
@@ -256,19 +259,23 @@ def test_secrets_are_made_once(secrets: dict[str, Path]) -> None:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> dict[str, str]:
+def node() -> Iterator[dict[str, str]]:
     """Return an environment in which `ray` and `bmtas` note how they are called and run until told to stop."""
-    for name in ("ray", "bmtas"):
-        script = tmp_path / name
-        script.write_text(
-            "#!/bin/bash\n"
-            f'echo "$*" > "$NOTES/{name}.started"\n'
-            f"trap 'echo > \"$NOTES/{name}.stopped\"; exit 0' TERM\n"
-            f'until [ -e "$NOTES/{name}.fall" ]; do sleep 0.05; done\n'
-            "exit 3\n"
-        )
-        script.chmod(0o755)
-    return {"PATH": f"{tmp_path}:/usr/bin:/bin", "NOTES": str(tmp_path), "RAY_HEAD": "127.0.0.1:6379"}
+    with tempfile.TemporaryDirectory(prefix="bm", dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as raylet:
+        for name in ("ray", "bmtas"):
+            script = Path(folder) / name
+            script.write_text(
+                "#!/bin/bash\n"
+                f'echo "$*" > "$NOTES/{name}.started"\n'
+                f"trap 'echo > \"$NOTES/{name}.stopped\"; exit 0' TERM\n"
+                f'until [ -e "$NOTES/{name}.fall" ]; do sleep 0.05; done\n'
+                "exit 3\n"
+            )
+            script.chmod(0o755)
+        raylet.bind(f"{folder}/raylet")
+        raylet.listen()
+        path = f"{folder}:/usr/bin:/bin"
+        yield {"PATH": path, "NOTES": folder, "RAY_SOCKETS": folder, "RAY_HEAD": "127.0.0.1:6379"}
 
 
 def start_node(environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -309,3 +316,11 @@ def test_a_node_refuses_an_unknown_role() -> None:
     done = subprocess.run([DOCKER / "ray-node.sh", "king"], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 2
     assert "head, worker or health, got 'king'" in done.stderr
+
+
+def test_a_node_lives_as_long_as_its_raylet_answers(node: dict[str, str]) -> None:
+    """The health check finds a socket that listens, and fails where there is none."""
+    check = [str(DOCKER / "ray-node.sh"), "health"]
+    assert subprocess.run(check, env=node, check=False, timeout=20).returncode == 0
+    gone = {**node, "RAY_SOCKETS": "/nowhere"}
+    assert subprocess.run(check, env=gone, check=False, capture_output=True, timeout=20).returncode == 1
