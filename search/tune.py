@@ -113,6 +113,8 @@ def run_trials(orders: Mapping[str, str], run_one: RunOne, watcher: Watcher, run
         UnschedulableError: No machine of the cluster has the resources of one trial.
     """
     _check_fits(run)
+    # It would miss the files of results that Tune was told not to write.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     actor = tune.with_parameters(_TrialActor, orders=dict(orders), run_one=run_one, flag=run.name)
     tuner = Tuner(
         tune.with_resources(actor, {"cpu": run.cpus, "gpu": run.gpus}),

@@ -18,6 +18,7 @@ from types import FrameType
 from db.records import Reason
 from service.local_executor import run_locally
 from service.logs import configure_logging
+from service.pipe_lines import follow_lines, read_lines
 from service.settings import prepare_process
 from service.waiting_room import WaitingRoom
 from service.work_orders import AttemptOrder, DriverOrder, split_order
@@ -70,20 +71,13 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, note_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the worker passes it on
-    order = DriverOrder.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_listen, args=(stop_requested, addresses), daemon=True).start()
+    lines = read_lines()
+    order = DriverOrder.model_validate_json(next(lines))
+    follow_lines(lines, lambda line: addresses.put(line.decode()), lambda: note_stop(0, None))
     trials = ", ".join(claimed.trial.name for claimed in order.claim.trials)
     _LOG.info("Driver of %s in process %d: %s.", order.claim.job.id, os.getpid(), trials)
     drive(order, stop_requested, addresses.get)
     return 0
-
-
-def _listen(stop_requested: threading.Event, addresses: queue.SimpleQueue[str | None]) -> None:
-    """Take the address of the cluster from the worker, and ask for a stop when the worker is gone."""
-    for line in sys.stdin.buffer:
-        addresses.put(line.decode().strip())
-    stop_requested.set()
-    addresses.put(None)
 
 
 if __name__ == "__main__":

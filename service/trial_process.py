@@ -28,6 +28,7 @@ from service.attempt_reasons import classify
 from service.errors import AttemptLostError, ServerAwayError, ServiceError
 from service.lease import EXIT_FENCED, Guard, Heart, Lease
 from service.logs import configure_logging
+from service.pipe_lines import follow_lines, read_lines
 from service.remote_reporter import RemoteReporter
 from service.remote_store import RemoteStore
 from service.settings import prepare_process
@@ -217,16 +218,10 @@ def main() -> int:
     stop_requested = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started it passes it on
-    order = AttemptOrder.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_wait_for_end_of_stdin, args=(stop_requested,), daemon=True).start()
+    lines = read_lines()
+    order = AttemptOrder.model_validate_json(next(lines))
+    follow_lines(lines, lambda line: None, stop_requested.set)
     return run_attempt(order, stop_requested)
-
-
-def _wait_for_end_of_stdin(stop_requested: threading.Event) -> None:
-    """Ask for a stop when the process that gave the order is gone."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    stop_requested.set()
 
 
 if __name__ == "__main__":

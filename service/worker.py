@@ -7,12 +7,10 @@ save and give back what they run, within five seconds.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from service.client_connection import Connection, Patience
 from service.driver_handle import DriverHandle, Releases
 from service.errors import ServerAwayError, ServiceProblem
 from service.logs import configure_logging
+from service.pipe_lines import follow_lines, read_lines
 from service.ray_head import RayHead
 from service.ray_variables import foreign_cluster
 from service.work_orders import ClaimDocument, DriverOrder, RunSettings
@@ -92,7 +91,7 @@ def run_worker(request: WorkRequest) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_requested.set())
     if request.end_with_stdin:
-        threading.Thread(target=_wait_for_end_of_stdin, args=(stop_requested,), daemon=True).start()
+        follow_lines(read_lines(), lambda line: None, stop_requested.set)
     Worker(request).work(stop_requested)
 
 
@@ -225,10 +224,3 @@ class Worker:
 def count_gpus(listing: Path = Path("/proc/driver/nvidia/gpus")) -> int:
     """Return how many GPUs this machine's driver lists."""
     return sum(1 for _ in listing.iterdir()) if listing.is_dir() else 0
-
-
-def _wait_for_end_of_stdin(stop_requested: threading.Event) -> None:
-    """Ask for a stop when the process that started this one is gone."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    stop_requested.set()
