@@ -290,7 +290,7 @@ class BilevelSearch:
         # 1 / temperature; the same factor keeps the balance that both weights stand for over the whole search.
         temperature = self._temperature(loop.epoch)
         weight = loop.controller.weight / temperature if spec.resource_weight is None else spec.resource_weight
-        price = loop.controller.price_blocks(spec.block_price, float(share.detach())) / temperature
+        price = loop.controller.price_blocks(spec.block_price) / temperature
         (weight * share + price * blocks_share).backward()
 
     def _begin_weights_pass(self) -> None:

@@ -21,8 +21,6 @@ SHORTEST_HORIZON = 1.5
 """Epochs in which a remaining difference is to be made up once `budget_by` is over."""
 LOWEST, START, HIGHEST = 0.002, 0.1, 1.0
 """Bounds and first value of lambda, in first losses per share of the single-task cost."""
-NO_PRICE_BELOW = 0.88
-"""Share of the budget at and below which blocks have no price: merging further would leave the budget unused."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,14 @@ class BudgetController:
         """Return lambda, in loss per share of the single-task cost; 0 before the first step."""
         return math.exp(self.log_weight) * (self.first_loss or 0.0)
 
-    def price_blocks(self, full_price: float, expected_share: float) -> float:
+    def price_blocks(self, full_price: float) -> float:
         """Return the loss that all blocks of T separate encoders cost besides their MAdds.
 
         It grows with the search to `full_price` first losses when `epochs_to_budget` are over, so that tasks part or
-        join by what they have learned; and it fades out as the expected cost falls below the budget.
+        join by what they have learned.
         """
         grown = min(1.0, self.steps / max(1.0, self.steps_per_epoch * self.epochs_to_budget))
-        unspent = (expected_share / self.budget_share - NO_PRICE_BELOW) / (1.0 - NO_PRICE_BELOW)
-        return full_price * (self.first_loss or 0.0) * grown * min(1.0, max(0.0, unspent))
+        return full_price * (self.first_loss or 0.0) * grown
 
     def updated(self, expected_share: float, loss: float) -> BudgetController:
         """Return the controller after one step that saw this expected cost and this weighted loss of all tasks."""

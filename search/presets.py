@@ -46,12 +46,12 @@ _SGD = OptimiserSpec(method="sgd", learning_rate=5e-3)
 # falls exponentially, which leaves time for the logits to settle among hard choices.
 _TINY_SEARCH = SearchSpec(
     starts=2,
-    epochs=24,
+    epochs=32,
     warmup_epochs=1,
     batch_size=64,
     arch_fraction=0.4,
     weights=_ADAM,
-    arch_learning_rate=4e-2,
+    arch_learning_rate=3e-2,
     temperature_schedule="exponential",
     budget_by=0.6,
     block_price=0.5,

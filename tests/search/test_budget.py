@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from search.budget import HIGHEST, LOWEST, NO_PRICE_BELOW, BudgetController
+from search.budget import HIGHEST, LOWEST, BudgetController
 
 STEPS_PER_EPOCH = 10
 
@@ -113,17 +113,8 @@ def test_a_simulated_search_arrives_at_its_budget(
 def test_blocks_cost_more_as_the_search_goes_on() -> None:
     """The price of blocks starts at nothing and stands at its full height, in first losses, when the cost is due."""
     states = feed(controller(), [0.9] * 240, loss=3.0)
-    prices = [state.price_blocks(0.5, 0.9) for state in states]
-    assert controller().price_blocks(0.5, 0.9) == 0.0
+    prices = [state.price_blocks(0.5) for state in states]
+    assert controller().price_blocks(0.5) == 0.0
     assert prices == sorted(prices)
     assert prices[60] == pytest.approx(0.5 * 3.0 * 61 / 120)
     assert prices[-1] == pytest.approx(1.5)
-
-
-def test_blocks_cost_nothing_where_budget_is_left_over() -> None:
-    """The price fades between the budget and the share of it below which merging would waste it."""
-    state = feed(controller(), [0.6] * 240, loss=1.0)[-1]
-    assert state.price_blocks(1.0, 0.6) == pytest.approx(1.0)
-    assert state.price_blocks(1.0, 0.6 * 0.94) == pytest.approx(0.5)
-    assert state.price_blocks(1.0, 0.6 * NO_PRICE_BELOW) == pytest.approx(0.0, abs=1e-9)
-    assert state.price_blocks(1.0, 0.3) == 0.0
