@@ -5,12 +5,15 @@ A problem says the rule and what to do, never what was sent: an answer must not 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from db.errors import (
     ConflictError,
@@ -29,6 +32,8 @@ from search.errors import SearchError
 from service.errors import ServiceError
 
 MEDIA_TYPE = "application/problem+json"
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "range_not_satisfiable": ProblemKind(416, "The range lies outside the file."),
     "invalid_request": ProblemKind(422, "The request cannot be carried out as it stands."),
     "infeasible_budget": ProblemKind(422, "No network of this backbone keeps that budget."),
+    "unschedulable": ProblemKind(422, "No worker is large enough for that."),
     "idempotency_mismatch": ProblemKind(422, "The idempotency key was used for another request."),
     "precondition_required": ProblemKind(428, "The request needs an If-Match header."),
     "rate_limited": ProblemKind(429, "Too many requests."),
@@ -213,4 +219,26 @@ def problem_response(problem: ProblemError, *, instance: str, request_id: str) -
         **({} if problem.allowed_actions is None else {"allowed_actions": list(problem.allowed_actions)}),
     )
     headers = {"Cache-Control": "no-store", **problem.headers}
-    return Response(document.model_dump_json(exclude_unset=True), kind.status, headers, media_type=MEDIA_TYPE)
+    response_class = _LingeringResponse if problem.code == "too_large" else Response
+    return response_class(document.model_dump_json(exclude_unset=True), kind.status, headers, media_type=MEDIA_TYPE)
+
+
+class _LingeringResponse(Response):
+    """An answer to a body that is not read: what still comes is thrown away for a while before the connection ends.
+
+    Otherwise the connection would be reset under a client that is still sending, and it would never see the answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, then let the client finish."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                left = _LINGER_BYTES
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        break
+        await send({"type": "http.response.body", "body": b""})

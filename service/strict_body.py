@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from service.problems import FieldError, ProblemError
 
 MAX_DEPTH = 40
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", re.ASCII)
 _MAX_ERRORS = 20
 
 
@@ -50,9 +53,10 @@ def parse_body(content: bytes, *, mend_text: bool = False) -> Any:
     return document
 
 
-def encode_pointer(path: tuple[str | int, ...]) -> str:
-    """Return a path into a document as RFC 6901 pointer; long keys are cut."""
-    return "".join("/" + str(part)[:64].replace("~", "~0").replace("/", "~1") for part in path)
+def encode_pointer(path: Sequence[str | int]) -> str:
+    """Return a path into a document as RFC 6901 pointer, as far as it is made of plain words: a key may be anything."""
+    plain = list(takewhile(lambda part: isinstance(part, int) or _PLAIN_KEY.fullmatch(part), path))
+    return "".join(f"/{part}" for part in plain)
 
 
 def _find_faults(document: Any) -> Iterator[FieldError]:

@@ -73,7 +73,12 @@ def make_token(
         last_used_at=None,
         revoked_at=None,
     )
-    return NewToken(record, f"nas_{token_id}_{secret}{_checksum(token_id, secret)}")
+    return NewToken(record, sign_token(token_id, secret))
+
+
+def sign_token(token_id: str, secret: str) -> str:
+    """Return the text of a token, its checksum at the end."""
+    return f"nas_{token_id}_{secret}{_checksum(token_id, secret)}"
 
 
 def read_token(text: str) -> PresentedToken | None:

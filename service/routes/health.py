@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Any
+
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from db.errors import DbError
@@ -54,6 +56,12 @@ def get_readiness(_: Public, parts: Parts) -> Response:
 async def get_version(_: Public, parts: Parts) -> Version:
     """Say which version of the program and of the API answers."""
     return Version(version=parts.settings.code_version, api="v1")
+
+
+@router.get("/openapi.json", name="get_openapi", response_model=dict[str, Any])
+async def get_openapi(_: Public, request: Request) -> JSONResponse:
+    """Read this description of the API."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/metrics", name="get_prometheus_metrics", response_class=MetricsText, response_model=None)
