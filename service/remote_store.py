@@ -104,9 +104,13 @@ class RemoteStore:
         """
         damaged = [name for name in self._files if not self._is_sound(name)]
         if damaged:
-            for name in list(self._files):
-                self.delete(name)
+            self.drop_all()
         return damaged
+
+    def drop_all(self) -> None:
+        """Forget all files, so that the trial begins anew."""
+        for name in list(self._files):
+            self.delete(name)
 
     def _is_sound(self, name: str) -> bool:
         """Return whether a file is there and what its checksum says."""

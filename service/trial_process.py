@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from db.records import Reason
-from search.errors import RunCancelledError
+from search.errors import ResumeError, RunCancelledError, StateFileError
 from search.ports import Surroundings
 from search.trial_plan import parse_trial_spec
 from service.attempt_reasons import classify
@@ -134,7 +134,7 @@ class _Attempt:
         return self._client.complete, (result, self._describe_architecture(result))
 
     def _run_trial(self) -> dict[str, Any]:
-        """Return the result of the trial, begun anew where a file of earlier attempts is damaged."""
+        """Return the result of the trial, begun anew where files of earlier attempts cannot be gone on from."""
         # Imports torch, which takes seconds: the lease is kept by then.
         from search.trials import run_trial  # noqa: PLC0415
 
@@ -158,7 +158,13 @@ class _Attempt:
             now=lambda: datetime.now(UTC),
             seconds_between_saves=order.settings.seconds_between_saves,
         )
-        result = run_trial(parse_trial_spec(claimed.trial.spec), InputFiles(storage, claimed.inputs), surroundings)
+        spec, inputs = parse_trial_spec(claimed.trial.spec), InputFiles(storage, claimed.inputs)
+        try:
+            result = run_trial(spec, inputs, surroundings)
+        except (StateFileError, ResumeError) as error:  # such as one that another program version wrote
+            self._reporter.log(f"Begins anew: {error}")
+            store.drop_all()
+            result = run_trial(spec, inputs, surroundings)
         return result | ({"path": store.path_of(result["file"])} if "file" in result else {})
 
     def _is_cancelled(self) -> bool:

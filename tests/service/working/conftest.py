@@ -25,6 +25,7 @@ from search.presets import build_spec
 from search.spec import JobSpec
 from search.trial_plan import PlannedTrial, plan_search
 from service.work_orders import AttemptOrder, ClaimDocument, DriverOrder, RunSettings, split_order
+from service.worker_client import AttemptClient, open_attempt
 
 TOKEN = "nas_planted-secret-of-a-worker"
 STEP = 0.02
@@ -244,6 +245,7 @@ class Workplace:
     server: FakeServer
     folder: Path
     children: list[subprocess.Popen[bytes]]
+    clients: list[AttemptClient]
 
     @property
     def settings(self) -> RunSettings:
@@ -264,6 +266,11 @@ class Workplace:
     def attempt_order(self, **settings: Any) -> AttemptOrder:
         """Claim one trial and return the order that its process gets."""
         return split_order(self.driver_order(1, **settings))[0]
+
+    def open_client(self, order: AttemptOrder) -> AttemptClient:
+        """Return a client of an attempt, closed at the end of the test."""
+        self.clients.append(open_attempt(order, 0.0))
+        return self.clients[-1]
 
     def start(self, module: str, line: bytes) -> subprocess.Popen[bytes]:
         """Start a process of the project with its order on stdin."""
@@ -302,11 +309,13 @@ def workplace() -> Iterator[Workplace]:
     """Yield a server and a folder; every process that was started there is killed at the end, with its group."""
     with tempfile.TemporaryDirectory(prefix="bm", dir="/tmp") as folder:
         server = FakeServer(Path(folder) / "storage")
-        place = Workplace(server, Path(folder), [])
+        place = Workplace(server, Path(folder), [], [])
         (place.folder / "stderr.txt").touch()
         try:
             yield place
         finally:
+            for client in place.clients:
+                client.close()
             for child in place.children:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
