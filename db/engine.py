@@ -163,9 +163,9 @@ class Transaction:
         row = self.connection.execute(statement).mappings().first()
         return None if row is None else dict(row)
 
-    def list_rows(self, statement: Executable) -> list[dict[str, Any]]:
-        """Return the rows of a query as dicts."""
-        return [dict(row) for row in self.connection.execute(statement).mappings()]
+    def list_rows(self, statement: Executable, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the rows of a query as dicts; `values` fill its bind parameters."""
+        return [dict(row) for row in self.connection.execute(statement, values).mappings()]
 
     def upsert(self, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
         """Insert rows that name all columns; where the primary key is there already, replace all but the kept ones."""

@@ -100,10 +100,13 @@ class MemoryStore(MemoryJobs, MemoryClaims, MemoryRuns, MemoryAccess):
         self,
         *,
         backoff_seconds: float = Policy.backoff_seconds,
+        backoff_jitter: float = Policy.backoff_jitter,
         unschedulable_seconds: float = Policy.unschedulable_seconds,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        policy = Policy(backoff_seconds=backoff_seconds, unschedulable_seconds=unschedulable_seconds)
+        policy = Policy(
+            backoff_seconds=backoff_seconds, backoff_jitter=backoff_jitter, unschedulable_seconds=unschedulable_seconds
+        )
         super().__init__(Books(policy, clock))
 
     def now(self) -> datetime:

@@ -7,10 +7,10 @@ holds the job, then looks whether the attempt still runs and its lease still cou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
 
 from db import schema
 from db.records import (
@@ -36,6 +36,62 @@ from db.stores import WorkerHello
 
 _FIRST_PAGE = 8
 _LAST_PAGE = 512
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_NOW = bindparam("now", type_=schema.UtcTime)
+
+
+def _fitting() -> ColumnElement[bool]:
+    """Return the condition of jobs that wait for a worker of this size."""
+    job = schema.job
+    in_time = or_(job.c.deadline_at.is_(None), job.c.deadline_at > _NOW)
+    return and_(schema.JOB_WAITS, job.c.cpus <= bindparam("cpus"), job.c.gpus <= bindparam("gpus"), in_time)
+
+
+def _build_turns() -> Any:
+    """Return the query of (priority, owner) whose jobs wait, in the order of their turns."""
+    job = schema.job
+    oldest = func.min(job.c.created_at).label("oldest")
+    waiting = select(job.c.priority, job.c.owner, oldest).where(_fitting()).group_by(job.c.priority, job.c.owner)
+    waiting_rows = waiting.subquery("waiting")
+    total = func.sum(job.c.trials_running).label("total")
+    running = select(job.c.owner, total).where(schema.JOB_RUNS).group_by(job.c.owner).subquery("running")
+    joined = waiting_rows.outerjoin(running, running.c.owner == waiting_rows.c.owner)
+    order = (waiting_rows.c.priority.desc(), func.coalesce(running.c.total, 0), waiting_rows.c.oldest)
+    query = select(waiting_rows.c.priority, waiting_rows.c.owner).select_from(joined)
+    return query.order_by(*order, waiting_rows.c.owner)
+
+
+def _build_page() -> Any:
+    """Return the query of the next waiting jobs of one turn by age."""
+    job = schema.job
+    mine = and_(_fitting(), job.c.priority == bindparam("priority"), job.c.owner == bindparam("owner"))
+    after = bindparam("after_at", type_=schema.UtcTime)
+    later = or_(job.c.created_at > after, job.c.id > bindparam("after_id"))
+    query = select(job.c.id, job.c.created_at).where(mine, job.c.created_at >= after, later)
+    return query.order_by(job.c.created_at, job.c.id).limit(bindparam("size"))
+
+
+def _is_free() -> ColumnElement[bool]:
+    """Return the condition of trials that may start now: not pausing, and no twin runs."""
+    trial, twin = schema.trial, schema.trial.alias("twin")
+    twin_runs = exists().where(twin.c.reuse_key == trial.c.reuse_key, twin.c.state == schema.RUNNING)
+    rested = or_(trial.c.not_before.is_(None), trial.c.not_before <= _NOW)
+    return and_(schema.TRIAL_WAITS, rested, or_(trial.c.reuse_key.is_(None), ~twin_runs))
+
+
+# Built once: putting these together takes longer than running them.
+_TURNS = _build_turns()
+_PAGE = _build_page()
+_FREE_JOBS = (
+    select(schema.trial.c.job_id)
+    .distinct()
+    .where(schema.trial.c.job_id.in_(bindparam("job_ids", expanding=True)), _is_free())
+)
+_FREE_TRIALS = (
+    select(schema.trial)
+    .where(schema.trial.c.job_id == bindparam("job_id"), _is_free())
+    .order_by(schema.trial.c.position)
+)
 
 
 class SqlClaims(SqlPart):
@@ -126,67 +182,20 @@ def _hold_candidates(ledger: Ledger, capacity: Resources) -> Iterator[str]:
 
 def _list_candidates(ledger: Ledger, capacity: Resources) -> Iterator[str]:
     """Yield the ids of jobs with a free trial that fits, in the order they are to be served."""
-    fitting = _fitting(capacity, ledger.now)
-    for turn in ledger.tx.list_rows(_turns(fitting)):
-        mine = and_(fitting, schema.job.c.priority == turn["priority"], schema.job.c.owner == turn["owner"])
-        after: Row | None = None
+    wanted = {"cpus": capacity.cpus, "gpus": capacity.gpus, "now": ledger.now}
+    for turn in ledger.tx.list_rows(_TURNS, wanted):
+        last: Row = {"created_at": _LONG_AGO, "id": ""}
         size = _FIRST_PAGE
         while True:
-            page = ledger.tx.list_rows(_page(mine, after, size))
-            free = _find_free(ledger, [row["id"] for row in page])
-            yield from (row["id"] for row in page if row["id"] in free)
+            after = {"after_at": last["created_at"], "after_id": last["id"], "size": size}
+            page = ledger.tx.list_rows(_PAGE, wanted | turn | after)
+            job_ids = [row["id"] for row in page]
+            rows = ledger.tx.list_rows(_FREE_JOBS, {"job_ids": job_ids, "now": ledger.now}) if page else []
+            free = {row["job_id"] for row in rows}
+            yield from (job_id for job_id in job_ids if job_id in free)
             if len(page) < size:
                 break
-            after, size = page[-1], min(size * 4, _LAST_PAGE)
-
-
-def _fitting(capacity: Resources, now: datetime) -> ColumnElement[bool]:
-    """Return the condition of jobs that wait for a worker of this size."""
-    job = schema.job
-    in_time = or_(job.c.deadline_at.is_(None), job.c.deadline_at > now)
-    return and_(schema.JOB_WAITS, job.c.cpus <= capacity.cpus, job.c.gpus <= capacity.gpus, in_time)
-
-
-def _turns(fitting: ColumnElement[bool]) -> Any:
-    """Return the query of (priority, owner) whose jobs wait, in the order of their turns."""
-    job = schema.job
-    oldest = func.min(job.c.created_at).label("oldest")
-    waiting = select(job.c.priority, job.c.owner, oldest).where(fitting).group_by(job.c.priority, job.c.owner)
-    waiting_rows = waiting.subquery("waiting")
-    total = func.sum(job.c.trials_running).label("total")
-    running = select(job.c.owner, total).where(schema.JOB_RUNS).group_by(job.c.owner).subquery("running")
-    joined = waiting_rows.outerjoin(running, running.c.owner == waiting_rows.c.owner)
-    order = (waiting_rows.c.priority.desc(), func.coalesce(running.c.total, 0), waiting_rows.c.oldest)
-    query = select(waiting_rows.c.priority, waiting_rows.c.owner).select_from(joined)
-    return query.order_by(*order, waiting_rows.c.owner)
-
-
-def _page(mine: ColumnElement[bool], after: Row | None, size: int) -> Any:
-    """Return the query of one owner's next waiting jobs by age."""
-    job = schema.job
-    query = select(job.c.id, job.c.created_at).where(mine).order_by(job.c.created_at, job.c.id).limit(size)
-    if after is not None:
-        later = and_(job.c.created_at == after["created_at"], job.c.id > after["id"])
-        query = query.where(or_(job.c.created_at > after["created_at"], later))
-    return query
-
-
-def _is_free(now: datetime) -> ColumnElement[bool]:
-    """Return the condition of trials that may start now: not pausing, and no twin runs."""
-    trial, twin = schema.trial, schema.trial.alias("twin")
-    runs = twin.c.state == schema.RUNNING
-    twin_runs = exists().where(twin.c.reuse_key == trial.c.reuse_key, runs)
-    rested = or_(trial.c.not_before.is_(None), trial.c.not_before <= now)
-    return and_(schema.TRIAL_WAITS, rested, or_(trial.c.reuse_key.is_(None), ~twin_runs))
-
-
-def _find_free(ledger: Ledger, job_ids: list[str]) -> set[str]:
-    """Return which of these jobs have a trial that may start now."""
-    if not job_ids:
-        return set()
-    trial = schema.trial
-    query = select(trial.c.job_id).distinct().where(trial.c.job_id.in_(job_ids), _is_free(ledger.now))
-    return set(ledger.tx.execute(query).scalars())
+            last, size = page[-1], min(size * 8, _LAST_PAGE)
 
 
 def _hold_waiting(ledger: Ledger, job_id: str, *, skip_locked: bool) -> bool:
@@ -201,11 +210,9 @@ def _hold_waiting(ledger: Ledger, job_id: str, *, skip_locked: bool) -> bool:
 
 def _list_free_trials(ledger: Ledger, job_id: str, max_trials: int) -> list[Row]:
     """Return trials of a held job to start, at most one of the same twins, each twin's key locked."""
-    trial = schema.trial
-    query = select(trial).where(trial.c.job_id == job_id, _is_free(ledger.now)).order_by(trial.c.position)
     picked: list[Row] = []
     keys: set[str] = set()
-    for row in ledger.tx.list_rows(query):
+    for row in ledger.tx.list_rows(_FREE_TRIALS, {"job_id": job_id, "now": ledger.now}):
         key = row["reuse_key"]
         if len(picked) == max_trials or (key is not None and (key in keys or not _win_key(ledger, key))):
             continue

@@ -65,7 +65,7 @@ class SqlJobs(SqlPart):
                 if known is not None:
                     return known
             _check_limits(ledger, job.owner, limits)
-            record = _make_job(ledger, job)
+            record = make_job(ledger, job)
             if idempotency is not None:
                 answer = SavedResponse(202, {}, b"") if respond is None else respond(record)
                 ledger.tx.execute(
@@ -233,7 +233,7 @@ def _check_limits(ledger: Ledger, owner: str, limits: QueueLimits) -> None:
             )
 
 
-def _make_job(ledger: Ledger, new: NewJob) -> JobRecord:
+def make_job(ledger: Ledger, new: NewJob) -> JobRecord:
     """Return the job just made, its trials that have a twin's result finished."""
     lock_study(ledger, new.study_key, [trial.reuse_key for trial in new.trials if trial.reuse_key])
     job = ledger.adopt_job(_job_row(new, ledger))

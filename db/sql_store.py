@@ -46,6 +46,7 @@ def open_store(
     url: str,
     *,
     backoff_seconds: float = Policy.backoff_seconds,
+    backoff_jitter: float = Policy.backoff_jitter,
     unschedulable_seconds: float = Policy.unschedulable_seconds,
     clock: Clock | None = None,
     exclusive: bool = True,
@@ -55,6 +56,7 @@ def open_store(
     Args:
         url: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME.
         backoff_seconds: Pause after a trial's first failure; doubled by each further one, up to 36 times.
+        backoff_jitter: Share by which a pause is varied at random, both ways.
         unschedulable_seconds: How long trials wait that ask for more than any live worker has.
         clock: Tells the time; the database's own clock when left out.
         exclusive: Whether to refuse a SQLite file that another server has open; PostgreSQL serves any number.
@@ -80,5 +82,7 @@ def open_store(
         if lock is not None:
             lock.release()
         raise
-    policy = Policy(backoff_seconds=backoff_seconds, unschedulable_seconds=unschedulable_seconds)
+    policy = Policy(
+        backoff_seconds=backoff_seconds, backoff_jitter=backoff_jitter, unschedulable_seconds=unschedulable_seconds
+    )
     return SqlStore(database, policy, lock)

@@ -212,10 +212,24 @@ def own_postgres() -> Iterator[PostgresCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def ready_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite file with empty tables, to copy."""
+    path = tmp_path_factory.mktemp("ready") / "ready.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path, ready_sqlite_file: Path) -> str:
+    """Return the URL of a fresh SQLite file with empty tables."""
+    return f"sqlite:///{shutil.copy(ready_sqlite_file, tmp_path / 'bmtas.db')}"
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
     """Return the URL of a SQLite file that is not there yet."""
-    return f"sqlite:///{tmp_path / 'bmtas.db'}"
+    return f"sqlite:///{tmp_path / 'empty.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

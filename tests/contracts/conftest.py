@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import delete
 
+from db.engine import Database, Transaction, build_engine, parse_url
 from db.memory import MemoryStore
 from db.records import (
     Claim,
@@ -22,12 +24,15 @@ from db.records import (
     Resources,
     TrialRecord,
 )
-from db.sql_store import open_store
+from db.rules import Policy
+from db.schema import metadata
+from db.sql_store import SqlStore, open_store
 from db.stores import QueueLimits, Store, WorkerHello
 
+if TYPE_CHECKING:
+    from tests.conftest import PostgresCluster
+
 LEASE_SECONDS = 90.0
-BACKOFF_SECONDS = 10.0
-UNSCHEDULABLE_SECONDS = 600.0
 
 
 @dataclass
@@ -136,17 +141,39 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_cluster: PostgresCluster) -> Iterator[Database]:
+    """Return a PostgreSQL database for all tests of this folder, one after the other: a new one each takes too long."""
+    postgres_cluster.execute("CREATE DATABASE contracts TEMPLATE ready")
+    database = Database(build_engine(parse_url(postgres_cluster.url("contracts"))))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def cleared_postgres(shared_postgres: Database) -> Database:
+    """Return the shared database with its tables emptied."""
+
+    def clear(tx: Transaction) -> None:
+        for table in reversed(metadata.sorted_tables):
+            tx.execute(delete(table))
+
+    shared_postgres.write(clear)
+    return shared_postgres
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Store]:
     """Return an empty store, once of each kind."""
-    seconds: Any = {"backoff_seconds": BACKOFF_SECONDS, "unschedulable_seconds": UNSCHEDULABLE_SECONDS}
-    opened: Store
     if request.param == "memory":
-        opened = MemoryStore(clock=clock, **seconds)
+        yield MemoryStore(clock=clock)
+    elif request.param == "sqlite":
+        opened = open_store(str(request.getfixturevalue("sqlite_url")), clock=clock)
+        yield opened
+        opened.close()
     else:
-        opened = open_store(str(request.getfixturevalue(f"{request.param}_url")), clock=clock, **seconds)
-    yield opened
-    opened.close()
+        database: Database = request.getfixturevalue("cleared_postgres")
+        yield SqlStore(Database(database.engine, clock), Policy())
 
 
 @pytest.fixture
