@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from db.records import Reason
 from service.errors import AttemptLostError, ServiceError
@@ -75,33 +76,39 @@ class DriverHandle:
 
 
 class Releases:
-    """Attempts of drivers that fell: given back as soon as the server hears it, or forgotten once their lease is over.
+    """Attempts of drivers that are gone: given back as soon as the server hears it, or forgotten with their lease."""
 
-    Args:
-        reason: Why they are given back.
-    """
+    def __init__(self) -> None:
+        self._pending: list[_Release] = []
 
-    def __init__(self, reason: Reason = Reason.WORKER_CRASHED) -> None:
-        self._reason = reason
-        self._pending: list[tuple[AttemptClient, str, float]] = []
-
-    def add(self, order: DriverOrder, message: str) -> None:
+    def add(self, order: DriverOrder, reason: Reason, message: str) -> None:
         """Give back all attempts of a claim; those that ended by themselves stay as they are."""
         forget_at = time.monotonic() + order.claim.lease_seconds
-        self._pending += [(open_attempt(one, 0.0), message, forget_at) for one in split_order(order)]
+        self._pending += [_Release(open_attempt(one, 0.0), reason, message, forget_at) for one in split_order(order)]
 
     def try_all(self) -> None:
         """Tell the server once of every attempt that it has not heard of yet."""
-        still: list[tuple[AttemptClient, str, float]] = []
-        for client, message, forget_at in self._pending:
-            try:
-                client.release(self._reason, message)
-            except AttemptLostError:
-                pass  # it ended by itself, or somebody else has it
-            except ServiceError as error:
-                _LOG.warning("An attempt could not be given back yet: %s", error)
-                if time.monotonic() < forget_at:
-                    still.append((client, message, forget_at))
-                    continue
-            client.close()
-        self._pending = still
+        self._pending = [release for release in self._pending if not release.is_done()]
+
+
+@dataclass(frozen=True)
+class _Release:
+    """One attempt to be given back."""
+
+    client: AttemptClient
+    reason: Reason
+    message: str
+    forget_at: float
+
+    def is_done(self) -> bool:
+        """Tell the server and return whether there is nothing more to tell."""
+        try:
+            self.client.release(self.reason, self.message)
+        except AttemptLostError:
+            pass  # it ended by itself, or somebody else has it
+        except ServiceError as error:
+            _LOG.warning("An attempt could not be given back yet: %s", error)
+            if time.monotonic() < self.forget_at:
+                return False
+        self.client.close()
+        return True

@@ -58,7 +58,8 @@ def _run_child(order: AttemptOrder, room: WaitingRoom, stop_requested: threading
         _LOG.warning(
             "Trial %s of %s: process %d fell with %d.", order.claimed.trial.name, order.job.id, child.pid, code
         )
-        room.give_back(order.attempt_id, Reason.WORKER_CRASHED, f"The trial's process ended with {code}.")
+        reason = Reason.WORKER_STOPPED if stop_requested.is_set() else Reason.WORKER_CRASHED
+        room.give_back(order.attempt_id, reason, f"The trial's process ended with {code}.")
 
 
 def _wait(child: subprocess.Popen[bytes], stop_requested: threading.Event) -> int:

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db.records import Reason
 from service.client_connection import Connection, Patience
 from service.driver_handle import DriverHandle, Releases
 from service.errors import ServerAwayError, ServiceProblem
@@ -198,13 +199,18 @@ class Worker:
             self._ask_at, self._pause = 0.0, self._request.pace.first_pause
         self._releases.try_all()
 
-    def _bury(self, driver: DriverHandle) -> None:
+    def _bury(self, driver: DriverHandle, *, was_asked: bool = False) -> None:
         """End what a driver left running; of one that fell, give the attempts back."""
         code = driver.code
         driver.end()
-        if code != 0:
-            _LOG.warning("Driver %d of %s fell with %s.", driver.pid, driver.order.claim.job.id, code)
-            self._releases.add(driver.order, f"The worker's driver process ended with {code}.")
+        if code == 0:
+            return
+        _LOG.warning("Driver %d of %s ended with %s.", driver.pid, driver.order.claim.job.id, code)
+        if was_asked:  # too early for it to know how, or too late: nobody's failure
+            self._releases.add(driver.order, Reason.WORKER_STOPPED, "The worker was stopped.")
+        else:
+            message = f"The worker's driver process ended with {code}."
+            self._releases.add(driver.order, Reason.WORKER_CRASHED, message)
 
     def _stop_drivers(self) -> None:
         """Have all drivers give back what they run; end those that do not come to it."""
@@ -214,7 +220,7 @@ class Worker:
         while time.monotonic() < stop_at and any(driver.code is None for driver in self._drivers):
             time.sleep(_TICK_SECONDS / 2)
         for driver in self._drivers:
-            self._bury(driver)
+            self._bury(driver, was_asked=True)
         self._drivers = []
         self._releases.try_all()
         if self._head is not None:

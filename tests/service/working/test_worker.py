@@ -18,7 +18,7 @@ from service.process_sessions import list_session
 from service.worker import Pace, Worker, WorkRequest
 
 if TYPE_CHECKING:
-    from tests.service.working.conftest import Workplace
+    from tests.service.working.conftest import FakeTrial, Workplace
 
     Wait = Callable[..., None]
 
@@ -65,65 +65,56 @@ def pid_in_log(workplace: Workplace, words: str) -> int:
     return int(found[-1].strip(" :.").split()[0].strip(".,:")) if found else 0
 
 
-def test_a_worker_runs_what_waits_and_stops_when_asked(workplace: Workplace, wait_until: Wait) -> None:
-    """Two trials end well, one after the other; then SIGTERM ends the worker with 0."""
-    trials = [workplace.add("single-left"), workplace.add("shared")]
+def test_a_worker_runs_what_waits_and_gives_back_the_rest_when_asked(workplace: Workplace, wait_until: Wait) -> None:
+    """A12: two trials end well; at SIGTERM the third saves its state, the fourth is released, nothing stays behind."""
+    done = [workplace.add("single-left"), workplace.add("shared")]
+    running, waiting = workplace.add("shared", epochs=3000), workplace.add("single-right")
     worker = start_worker(workplace)
-    wait_until(lambda: all(trial.state == "SUCCEEDED" for trial in trials), 60, "the end of both")
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
-    assert [trial.num_results for trial in trials] == [1, 1]
-    assert TOKEN not in workplace.log
-
-
-def test_sigterm_gives_everything_back_within_five_seconds(workplace: Workplace, wait_until: Wait) -> None:
-    """A12: the trial that runs saves its state, the one that waits is released, and nothing stays behind."""
-    running, waiting = workplace.add("shared", epochs=3000), workplace.add("single-left")
-    worker = start_worker(workplace)
-    wait_until(lambda: "training.state" in running.files, 60, "a checkpoint")
+    wait_until(lambda: "training.state" in running.files, 90, "a checkpoint of the third")
     driver = pid_in_log(workplace, ": driver")
     asked_at = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(10) == 0
     assert time.monotonic() - asked_at < 5
-    assert [trial.attempts[0].reason for trial in (running, waiting)] == ["worker_stopped"] * 2
+    assert [(trial.state, trial.num_results) for trial in done] == [("SUCCEEDED", 1)] * 2
+    assert (running.attempts[0].reason, waiting.state) == ("worker_stopped", "QUEUED")
     assert list_session(driver) == []
+    assert TOKEN not in workplace.log
 
 
-def test_a_driver_that_is_killed_gives_its_trials_back(workplace: Workplace, wait_until: Wait) -> None:
-    """B2: its children go with it, and the attempts are released at once, not when their leases run out."""
-    running = workplace.add("shared", epochs=100)
-    start_worker(workplace)
-    wait_until(lambda: "training.state" in running.files, 60, "a checkpoint")
+def kill_and_see(workplace: Workplace, trial: FakeTrial, find_pid: Callable[[], int], wait_until: Wait) -> None:
+    """Kill a process in the middle of the next attempt; the attempt is released and no child of its driver is left."""
+    number = len([attempt for attempt in trial.attempts if attempt.state != "RUNNING"])
+    wait_until(lambda: len(trial.attempts) > number and max(trial.attempts[number].steps, default=0) > 0, 60, "work")
     driver = pid_in_log(workplace, ": driver")
-    os.kill(driver, signal.SIGKILL)
-    wait_until(lambda: running.attempts[0].state == "RELEASED", 5, "the release")
-    assert running.attempts[0].reason in ("worker_crashed", "worker_stopped")  # whoever spoke first
+    os.kill(find_pid(), signal.SIGKILL)
+    wait_until(lambda: trial.attempts[number].state == "RELEASED", 8, "the release")
+    assert trial.attempts[number].reason in ("worker_crashed", "worker_stopped")  # whoever spoke first
     wait_until(lambda: list_session(driver) == [], 5, "the end of its children")
-    wait_until(lambda: running.state == "SUCCEEDED", 60, "the end")
-    assert (running.num_results, len(running.attempts)) == (1, 2)
 
 
-def test_when_the_worker_is_killed_its_driver_saves_and_gives_back(workplace: Workplace, wait_until: Wait) -> None:
-    """A worker may die at any time: the driver notices that its stdin has ended."""
-    running = workplace.add("shared", epochs=3000)
+def test_killed_drivers_and_workers_give_their_trials_back(workplace: Workplace, wait_until: Wait) -> None:
+    """B2: children go with their driver, a driver goes with its worker, and nobody waits for a lease to run out."""
+    trial = workplace.add("shared", epochs=3000)
     worker = start_worker(workplace)
-    wait_until(lambda: "training.state" in running.files, 60, "a checkpoint")
-    driver = pid_in_log(workplace, ": driver")
-    worker.kill()
-    wait_until(lambda: running.attempts[0].state == "RELEASED", 8, "the release")
-    assert running.attempts[0].reason == "worker_stopped"
-    wait_until(lambda: list_session(driver) == [], 5, "the driver's end")
+    kill_and_see(workplace, trial, lambda: pid_in_log(workplace, ": driver"), wait_until)
+    kill_and_see(workplace, trial, lambda: worker.pid, wait_until)
+    assert "training.state" in trial.files
 
 
 def test_a_worker_waits_for_a_server_that_is_away(workplace: Workplace, wait_until: Wait) -> None:
-    """It goes on asking, and works as soon as the server is back."""
+    """It goes on asking until the server is back."""
     workplace.server.is_away = True
-    trial = workplace.add("single-left")
-    start_worker(workplace)
-    wait_until(lambda: workplace.log.count("No work to be had") >= 3, 20, "a few attempts to reach the server")
+    stop = threading.Event()
+    thread = threading.Thread(target=Worker(request_of(workplace)).work, args=(stop,))
+    thread.start()
+    time.sleep(1.0)
     workplace.server.is_away = False
-    wait_until(lambda: trial.state == "SUCCEEDED", 60, "the end")
+    trial = workplace.add("single-left")
+    wait_until(lambda: trial.attempts, 5, "a claim")
+    stop.set()
+    thread.join(10)
+    assert trial.attempts[0].reason == "worker_stopped"
 
 
 def test_a_worker_of_another_version_or_token_is_told_so(workplace: Workplace) -> None:
