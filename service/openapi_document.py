@@ -53,20 +53,36 @@ def complete_openapi(app: FastAPI) -> None:
 def _add_problems(document: dict[str, Any]) -> None:
     """Declare the problem document, and which statuses each operation may answer it with."""
     schema = Problem.model_json_schema(ref_template=f"{_SCHEMAS}/{{model}}")
-    schemas = document["components"]["schemas"]
-    schemas.update(schema.pop("$defs", {}))
-    schemas["Problem"] = schema
+    components = document["components"]
+    components["schemas"].update(schema.pop("$defs", {}))
+    components["schemas"]["Problem"] = schema
     for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
+        components["schemas"].pop(name, None)
     content = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}/Problem"}}}
+    components["responses"] = {
+        f"Problem{status}": {"description": meaning, "content": content}
+        for status, meaning in _PROBLEM_RESPONSES.items()
+    }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             responses = operation["responses"]
             responses.pop("422", None)
             for status in _find_statuses(path, method, operation):
-                responses.setdefault(str(status), {"description": _PROBLEM_RESPONSES[status], "content": content})
+                responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
             _add_not_modified(method, operation)
+            _drop_nulls(operation)
             operation["responses"] = dict(sorted(responses.items()))
+
+
+def _drop_nulls(operation: dict[str, Any]) -> None:
+    """Say of a parameter that may be left out only that: it cannot be null, since addresses and headers hold text."""
+    for parameter in operation.get("parameters", []):
+        schema = parameter["schema"]
+        kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            parameter["schema"] = {**kinds[0], **schema}
+        parameter["schema"].pop("title", None)
+        parameter["schema"].pop("description", None)
 
 
 def _find_statuses(path: str, method: str, operation: dict[str, Any]) -> list[int]:
@@ -74,7 +90,7 @@ def _find_statuses(path: str, method: str, operation: dict[str, Any]) -> list[in
     statuses = {400, 406, 413, 429, 500}
     if "security" in operation:
         statuses |= {401, 403, 503}
-    if "{" in path:
+    if "{" in path or path.endswith("/pareto"):
         statuses.add(404)
     if "requestBody" in operation:
         statuses |= {415, 422}
