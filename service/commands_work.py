@@ -8,9 +8,10 @@ from importlib.metadata import version
 from typing import Literal
 
 from service.client_access import ServerAccess, find_access
+from service.machine import count_gpus
 from service.shell import Shell
 from service.work_orders import RunSettings
-from service.worker import WorkRequest, count_gpus, run_worker
+from service.worker import WorkRequest, run_worker
 
 Executor = Literal["ray", "local"]
 Device = Literal["auto", "cpu", "cuda"]

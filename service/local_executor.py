@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from db.records import Reason
 from service.lease import EXIT_FENCED
+from service.machine import count_gpus
 from service.settings import child_environment
 from service.trial_process import EXIT_ENDED
 from service.waiting_room import WaitingRoom
@@ -36,8 +37,18 @@ def run_locally(orders: Sequence[AttemptOrder], room: WaitingRoom, stop_requeste
     for order in orders:
         if stop_requested.is_set():
             return
-        if room.take(order.attempt_id):
+        if order.job.resources.gpus > count_gpus():
+            room.refuse(order.attempt_id, Reason.UNSCHEDULABLE, _describe_lack(order))
+        elif room.take(order.attempt_id):
             _run_child(order, room, stop_requested)
+
+
+def _describe_lack(order: AttemptOrder) -> str:
+    """Return the sentence for a trial whose GPUs are not there; on a CPU it would run for weeks unnoticed."""
+    return (
+        f"A trial must fit on its machine, but it asks for {order.job.resources.gpus:g} GPUs and this one has "
+        f"{count_gpus()}. Ask for less, or add a machine."
+    )
 
 
 def _run_child(order: AttemptOrder, room: WaitingRoom, stop_requested: threading.Event) -> None:

@@ -14,7 +14,6 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from db.records import Reason
 from service.client_connection import Connection, Patience
@@ -31,6 +30,7 @@ STOP_SECONDS = 4.5
 """How long drivers may take to give everything back after the worker was asked to stop."""
 _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.2
+_AFTER_FAILED_START_SECONDS = 30.0
 _REFUSED = {401, 403, 404}
 
 
@@ -173,11 +173,16 @@ class Worker:
                 for driver in self._drivers:
                     driver.tell_cluster(self._head.address)
             return
-        _LOG.warning("The local Ray %d has fallen; the next claim starts another.", self._head.pid)
+        never_started = self._head.address is None
+        _LOG.warning("The local Ray %d %s.", self._head.pid, "did not start" if never_started else "has fallen")
         for driver in self._drivers:
             driver.end()  # it would find out only after Ray's own patience
+            self._bury(driver, was_asked=never_started)
+        self._drivers = []
         self._head.end()
         self._head = None
+        if never_started:  # nor will the next one, most likely, and the trials are not to blame
+            self._ask_at = time.monotonic() + _AFTER_FAILED_START_SECONDS
 
     def _wait_before_next(self, longest: float) -> None:
         """Ask again after a pause that grows up to the longest and differs between workers."""
@@ -225,8 +230,3 @@ class Worker:
         self._releases.try_all()
         if self._head is not None:
             self._head.end()
-
-
-def count_gpus(listing: Path = Path("/proc/driver/nvidia/gpus")) -> int:
-    """Return how many GPUs this machine's driver lists."""
-    return sum(1 for _ in listing.iterdir()) if listing.is_dir() else 0

@@ -64,6 +64,14 @@ def test_a_driver_that_is_told_to_stop_while_its_cluster_starts_gives_all_back(w
     assert [trial.attempts[0].reason for trial in trials] == ["worker_stopped"] * 2
 
 
+def test_a_trial_that_needs_more_gpus_than_there_are_is_refused(workplace: Workplace) -> None:
+    """B5: it does not run on a CPU unnoticed, and does not wait for ever."""
+    trial = workplace.add("shared")
+    workplace.server.resources["gpus"] = 64.0
+    drive(workplace.driver_order(), threading.Event(), lambda: None)
+    assert (trial.state, trial.attempts[0].reason) == ("FAILED", "unschedulable")
+
+
 def test_a_child_that_falls_gives_its_trial_back_and_the_next_one_runs(workplace: Workplace, wait_until: Wait) -> None:
     """The driver goes on after a child was killed, and stops at SIGTERM with everything given back."""
     first, second = workplace.add("shared", epochs=3000), workplace.add("single-left", epochs=3000)

@@ -128,7 +128,7 @@ def test_a_worker_of_another_version_or_token_is_told_so(workplace: Workplace) -
 
 
 def test_on_ray_everything_goes_the_same_way(workplace: Workplace, wait_until: Wait) -> None:
-    """Trials run to their ends; B1: a killed actor; B2: a killed driver; then SIGTERM; no process stays behind."""
+    """Trials run to their ends; B1: a killed actor; B2: a killed driver; B5; SIGTERM; nothing stays behind."""
     trials = [workplace.add("single-left"), workplace.add("single-right"), workplace.add("shared")]
     worker = start_worker(workplace, "ray")
     wait_until(lambda: all(trial.state == "SUCCEEDED" for trial in trials), 120, "the end of all")
@@ -143,6 +143,11 @@ def test_on_ray_everything_goes_the_same_way(workplace: Workplace, wait_until: W
     wait_until(lambda: len(long.attempts) == 3, 20, "the third attempt")
     wait_until(lambda: long.state == "SUCCEEDED", 60, "the end")
     assert long.num_results == 1
+    workplace.server.resources["gpus"] = 64.0
+    infeasible = workplace.add("single-left")
+    wait_until(lambda: infeasible.state == "FAILED", 30, "the refusal")
+    assert infeasible.attempts[0].reason == "unschedulable"
+    workplace.server.resources["gpus"] = 0.0
     endless = workplace.add("shared", epochs=3000)
     wait_until(lambda: "training.state" in endless.files, 60, "a checkpoint")
     asked_at = time.monotonic()
