@@ -13,7 +13,7 @@ from db.records import ArchitectureRecord, Json
 from search.delta import score_documents
 from search.errors import SearchError
 from search.pareto import hypervolume, non_dominated
-from service.schemas import Baseline, Front, FrontAxis, FrontPoint
+from service.result_schemas import Baseline, Front, FrontAxis, FrontPoint
 
 ALGORITHM = "pareto-2"
 """Named in every front; changes when the same networks would give another front."""

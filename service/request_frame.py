@@ -57,7 +57,7 @@ class RequestFrame:
             self._check_host(scope)
             await self._app(scope, receive, answering.send)
         except ClientDisconnect:
-            _LOG.debug("%s the client has gone", answering.request_id)
+            _LOG.debug("request=%s the client has gone", answering.request_id)
         except Exception as error:
             if answering.status:
                 raise  # the answer has begun: all that is left is to break the connection
@@ -78,7 +78,16 @@ class RequestFrame:
         method, route = answering.method, answering.route
         self._monitor.count(method, route, answering.status, seconds)
         level = logging.WARNING if answering.status >= 500 else logging.INFO
-        _LOG.log(level, "%s %s %s %d %.1fms", answering.request_id, method, route, answering.status, seconds * 1000)
+        _LOG.log(
+            level,
+            "request=%s method=%s route=%s status=%d ms=%.1f token=%s",
+            answering.request_id,
+            method,
+            route,
+            answering.status,
+            seconds * 1000,
+            answering.token_id,
+        )
 
 
 class _Answering:
@@ -104,6 +113,12 @@ class _Answering:
         """Return the template of the route that answered, "-" for none."""
         return str(getattr(self._scope.get("route"), "path", "-"))
 
+    @property
+    def token_id(self) -> str:
+        """Return the public part of the caller's token, "-" for nobody."""
+        caller = self._scope["state"].get("caller")
+        return "-" if caller is None else str(caller.token_id)
+
     async def send(self, message: Message) -> None:
         """Send a part of the answer, its head with the headers that all answers have."""
         if message["type"] == "http.response.start":
@@ -124,7 +139,7 @@ class _Answering:
         problem = problem_of_error(error)
         if problem is None:
             # What an exception says may hold secrets (a URL with a password, a row): only its kind and place are noted.
-            _LOG.error("%s failed: %s", self.request_id, describe_fault(error))
+            _LOG.error("request=%s failed: %s", self.request_id, describe_fault(error))
             problem = ProblemError("internal", "The server made a mistake. Its log has more under the request id.")
         response: Response = problem_response(problem, instance=self._scope["path"], request_id=self.request_id)
         await response(self._scope, receive, self.send)

@@ -24,8 +24,9 @@ from service.paging import DEFAULT_PAGE_SIZE, clamp_page_size, list_filters, nex
 from service.planning import plan_export_job, plan_retrain_job
 from service.problems import refuse_field
 from service.request_schemas import ExportBody, RetrainBody
+from service.result_schemas import ArchitectureAnswer, ArchitecturePage, ArchitectureSummary, JsonExport
 from service.routes.jobs import PageSize, PageToken
-from service.schemas import ArchitectureAnswer, ArchitecturePage, ArchitectureSummary, Job, JsonExport
+from service.schemas import Job
 from service.server_parts import Parts
 from service.stored_files import describe_digest
 from service.submission import Submission, submit_job

@@ -12,8 +12,8 @@ from service.auth import Public, Reader
 from service.guarded_route import GuardedRoute
 from service.monitoring import CONTENT_TYPE, measure_queue_lag
 from service.problems import KINDS, ProblemError
-from service.schemas import Health, ProblemDescription, Readiness, Version
 from service.server_parts import Parts
+from service.server_schemas import Health, ProblemDescription, Readiness, Version
 
 router = APIRouter(route_class=GuardedRoute, tags=["server"])
 _NO_STORE = {"Cache-Control": "no-store"}

@@ -10,7 +10,7 @@ from search.data.catalogue import DATASETS, DatasetInfo
 from service.auth import Reader
 from service.etags import answer
 from service.guarded_route import GuardedRoute
-from service.schemas import BackboneAnswer, BackboneTable, DatasetAnswer, DatasetTable, TaskAnswer, TaskTable
+from service.server_schemas import BackboneAnswer, BackboneTable, DatasetAnswer, DatasetTable, TaskAnswer, TaskTable
 
 router = APIRouter(route_class=GuardedRoute, tags=["lists"])
 

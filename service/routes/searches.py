@@ -22,9 +22,10 @@ from service.planning import (
 )
 from service.problems import FieldError, ProblemError
 from service.request_schemas import SearchBody
+from service.result_schemas import Estimate, Front, MaddsRange, Validation
 from service.routes.jobs import JobRoutes
 from service.routes.trials import TrialRoutes
-from service.schemas import Estimate, Front, Job, MaddsRange, Validation
+from service.schemas import Job
 from service.server_parts import Parts
 from service.submission import Submission, submit_job
 

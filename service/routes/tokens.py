@@ -12,8 +12,8 @@ from service.auth import Caller, Reader, Writer
 from service.guarded_route import GuardedRoute
 from service.problems import ProblemError, refuse_field
 from service.request_schemas import TokenBody
-from service.schemas import CreatedToken, TokenAnswer, TokenList
 from service.server_parts import Parts
+from service.server_schemas import CreatedToken, TokenAnswer, TokenList
 from service.token_format import ROLE_SCOPES, make_token
 
 router = APIRouter(route_class=GuardedRoute, tags=["tokens"])

@@ -94,7 +94,7 @@ def test_secrets_never_reach_logs_answers_or_metrics(server: Server, caplog: pyt
     planted = [*server.tokens.values(), claimed["attempt"]["token"], server.settings.secret.decode(), "planted-name"]
     for text in (log, *answers):
         assert not [secret for secret in planted if secret in text]
-    assert "GET /api/v1/searches 401" in log
+    assert "method=GET route=/api/v1/searches status=401" in log
     assert job_id not in log
 
 
