@@ -14,11 +14,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, func, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, CursorResult, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
@@ -154,6 +166,26 @@ class Transaction:
             return self.connection.execute(statement)
         return self.connection.execute(statement, list(rows))
 
+    def insert_rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        """Insert rows that name the same columns."""
+        if rows:
+            self.connection.execute(_insert(table), rows if len(rows) > 1 else rows[0])
+
+    def update_row(self, table: Table, key: str, values: dict[str, Any]) -> None:
+        """Change the row with this id."""
+        self.connection.execute(_update(table), {"row_id": key, **values})
+
+    def find_by_id(self, table: Table, key: str, *, lock: str = "") -> dict[str, Any] | None:
+        """Return the row with this id as a dict, or None.
+
+        Args:
+            table: One with a column `id`.
+            key: The id.
+            lock: "wait" or "skip" (a row that someone else has locked is not found) locks it in PostgreSQL.
+        """
+        row = self.connection.execute(_select(table, lock), {"row_id": key}).mappings().first()
+        return None if row is None else dict(row)
+
     def list_tuples(self, statement: Executable) -> list[tuple[Any, ...]]:
         """Return the rows of a query as tuples."""
         return [tuple(row) for row in self.connection.execute(statement)]
@@ -169,10 +201,7 @@ class Transaction:
 
     def upsert(self, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
         """Insert rows that name all columns; where the primary key is there already, replace all but the kept ones."""
-        statement: Any = postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
-        key = [column.name for column in table.primary_key]
-        replaced = {name: statement.excluded[name] for name in table.c.keys() if name not in (*key, *keep)}
-        self.connection.execute(statement.on_conflict_do_update(index_elements=key, set_=replaced), rows)
+        self.connection.execute(_upsert(table, keep, self.is_postgres), rows if len(rows) > 1 else rows[0])
 
     def lock_names(self, names: Iterable[str]) -> None:
         """Hold locks on these names until the end; in one order, so that two holders never wait for each other."""
@@ -185,6 +214,32 @@ class Transaction:
         if not self.is_postgres:  # SQLite has one writer: everything is locked already.
             return True
         return bool(self.connection.execute(select(func.pg_try_advisory_xact_lock(_lock_number(name)))).scalar_one())
+
+
+# Built once for each table: putting a statement together takes as long as running it.
+@cache
+def _insert(table: Table) -> Executable:
+    return insert(table)
+
+
+@cache
+def _update(table: Table) -> Executable:
+    return update(table).where(table.c.id == bindparam("row_id"))
+
+
+@cache
+def _select(table: Table, lock: str) -> Executable:
+    query = select(table).where(table.c.id == bindparam("row_id"))
+    return query.with_for_update(key_share=True, skip_locked=lock == "skip") if lock else query
+
+
+@cache
+def _upsert(table: Table, keep: tuple[str, ...], is_postgres: bool) -> Executable:
+    statement: Any = postgresql.insert(table) if is_postgres else sqlite.insert(table)
+    key = [column.name for column in table.primary_key]
+    replaced = {name: statement.excluded[name] for name in table.c.keys() if name not in (*key, *keep)}
+    upsert: Executable = statement.on_conflict_do_update(index_elements=key, set_=replaced)
+    return upsert
 
 
 def _lock_number(name: str) -> int:

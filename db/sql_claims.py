@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
 
 from db import schema
 from db.records import (
@@ -125,7 +125,7 @@ class SqlClaims(SqlPart):
             if progress is not None:
                 values |= vars(progress)
                 _note_progress(ledger, row["trial_id"], progress)
-            ledger.tx.execute(update(schema.attempt).where(schema.attempt.c.id == attempt_id).values(values))
+            ledger.tx.update_row(schema.attempt, attempt_id, values)
             _touch_worker(ledger, row["worker_id"])
             asked = ledger.job(row["job_id"])["stop_requested"]
             return HeartbeatReply(lease_until, None if asked is None else StopMode(asked))
@@ -200,8 +200,7 @@ def _list_candidates(ledger: Ledger, capacity: Resources) -> Iterator[str]:
 
 def _hold_waiting(ledger: Ledger, job_id: str, *, skip_locked: bool) -> bool:
     """Return whether a job is now held and still waits for workers."""
-    query = select(schema.job).where(schema.job.c.id == job_id)
-    row = ledger.tx.find_row(query.with_for_update(key_share=True, skip_locked=skip_locked))
+    row = ledger.tx.find_by_id(schema.job, job_id, lock="skip" if skip_locked else "wait")
     if row is None:
         return False
     job = ledger.adopt_job(row)
@@ -239,7 +238,7 @@ def _start_attempt(ledger: Ledger, trial: Row, worker_id: str, lease_seconds: fl
     row |= {"number": trial["attempts"] + 1, "state": AttemptState.RUNNING.value, "reason": None, "message": ""}
     row |= {"lease_until": now + timedelta(seconds=lease_seconds), "heartbeat_at": now, "started_at": now}
     row |= {"ended_at": None, "stage": "", "step": 0, "total_steps": 0}
-    ledger.tx.execute(insert(schema.attempt).values(row))
+    ledger.tx.insert_rows(schema.attempt, [row])
     values = {"attempts": row["number"], "started_at": trial["started_at"] or now, "not_before": None}
     ledger.move_trial(trial, TrialState.RUNNING, values | {"reason": None, "message": ""})
     return trial, row
@@ -275,7 +274,7 @@ def _note_progress(ledger: Ledger, trial_id: str, progress: Progress) -> None:
     if last is None or ledger.now - last >= timedelta(seconds=PROGRESS_EVENT_SECONDS):
         values["progress_at"] = ledger.now
         ledger.add_event(job["id"], "progress", {"trial_id": trial_id, **told, "progress": job["progress"]})
-    ledger.tx.execute(update(schema.trial).where(schema.trial.c.id == trial_id).values(values))
+    ledger.tx.update_row(schema.trial, trial_id, values)
 
 
 def _note_worker(ledger: Ledger, worker: WorkerHello) -> None:

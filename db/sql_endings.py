@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from db import schema
 from db.engine import Transaction
@@ -128,7 +128,7 @@ def end_attempt(ledger: Ledger, attempt: Row, ending: Ending, reason: Reason, me
 
 def _close_attempt(ledger: Ledger, attempt: Row, state: AttemptState, reason: Reason | None, message: str) -> None:
     values = {"state": state.value, "reason": reason and reason.value, "message": message, "ended_at": ledger.now}
-    ledger.tx.execute(update(schema.attempt).where(schema.attempt.c.id == attempt["id"]).values(values))
+    ledger.tx.update_row(schema.attempt, attempt["id"], values)
 
 
 def _hold_all_concerned(ledger: Ledger, attempt_id: str, architecture: NewArchitecture | None) -> Row:

@@ -5,11 +5,11 @@ One transaction each. A trial whose result someone else's twin has found already
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 
 from db import schema
 from db.errors import (
@@ -68,9 +68,8 @@ class SqlJobs(SqlPart):
             record = make_job(ledger, job)
             if idempotency is not None:
                 answer = SavedResponse(202, {}, b"") if respond is None else respond(record)
-                ledger.tx.execute(
-                    insert(schema.idempotency_key).values(response_row(idempotency, answer, ledger, record.id))
-                )
+                row = response_row(idempotency, answer, ledger, record.id)
+                ledger.tx.insert_rows(schema.idempotency_key, [row])
             return record, None
 
         return self._change(work, durable=True)
@@ -100,7 +99,7 @@ class SqlJobs(SqlPart):
             if "labels" in values:
                 values["labels"] = _clean_labels(values["labels"])
                 ledger.tx.execute(delete(schema.job_label).where(schema.job_label.c.job_id == job_id))
-                _insert_rows(ledger, schema.job_label, _label_rows(job_id, values["labels"]))
+                ledger.tx.insert_rows(schema.job_label, _label_rows(job_id, values["labels"]))
             changed = {name: value for name, value in values.items() if job[name] != value}
             if changed:
                 ledger.change_job(job_id, changed)
@@ -214,7 +213,7 @@ def _find_submitted(ledger: Ledger, key: Idempotency) -> tuple[JobRecord, SavedR
     if row is None:
         return None
     answer = check_same_request(row, key)
-    job = ledger.tx.find_row(select(schema.job).where(schema.job.c.id == row["job_id"]))
+    job = ledger.tx.find_by_id(schema.job, row["job_id"])
     if job is None:
         raise IdempotencyMismatchError
     return job_record(job), answer
@@ -237,12 +236,12 @@ def make_job(ledger: Ledger, new: NewJob) -> JobRecord:
     """Return the job just made, its trials that have a twin's result finished."""
     lock_study(ledger, new.study_key, [trial.reuse_key for trial in new.trials if trial.reuse_key])
     job = ledger.adopt_job(_job_row(new, ledger))
-    ledger.tx.execute(insert(schema.job).values(job))
-    _insert_rows(ledger, schema.job_label, _label_rows(job["id"], job["labels"]))
+    ledger.tx.insert_rows(schema.job, [job])
+    ledger.tx.insert_rows(schema.job_label, _label_rows(job["id"], job["labels"]))
     tasks = [clean_text(task) for task in dict.fromkeys(new.spec.get("tasks") or ()) if isinstance(task, str)]
-    _insert_rows(ledger, schema.job_task, [{"job_id": job["id"], "task": task} for task in tasks])
+    ledger.tx.insert_rows(schema.job_task, [{"job_id": job["id"], "task": task} for task in tasks])
     trials = [_trial_row(trial, position, job) for position, trial in enumerate(new.trials)]
-    _insert_rows(ledger, schema.trial, trials)
+    ledger.tx.insert_rows(schema.trial, trials)
     ledger.tell_state(job["id"])
     _take_over_all(ledger, trials)
     ledger.settle_job(job["id"])
@@ -329,11 +328,6 @@ def _clean_labels(labels: Any) -> dict[str, str]:
 
 def _label_rows(job_id: str, labels: dict[str, str]) -> list[Row]:
     return [{"job_id": job_id, "name": name, "value": value} for name, value in labels.items()]
-
-
-def _insert_rows(ledger: Ledger, table: Any, rows: Sequence[Row]) -> None:
-    if rows:
-        ledger.tx.execute(insert(table), rows)
 
 
 def _trials_with_results() -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select
 
 from db import schema
 from db.engine import Database, Transaction
@@ -52,7 +52,10 @@ class Ledger:
     def hold_jobs(self, job_ids: Iterable[str]) -> None:
         """Hold these jobs until the end, always in the order of their ids, so that no two wait for each other."""
         wanted = sorted(set(job_ids) - set(self._jobs))
-        if wanted:
+        if len(wanted) == 1:
+            row = self.tx.find_by_id(schema.job, wanted[0], lock="wait")
+            self._jobs |= {} if row is None else {wanted[0]: row}
+        elif wanted:
             query = select(schema.job).where(schema.job.c.id.in_(wanted)).order_by(schema.job.c.id)
             for row in self.tx.list_rows(query.with_for_update(key_share=True)):
                 self._jobs[row["id"]] = row
@@ -60,8 +63,7 @@ class Ledger:
     def hold_job(self, job_id: str) -> Row:
         """Hold one job and return its row, or raise NotFoundError when it is unknown or deleted."""
         if job_id not in self._jobs:
-            query = select(schema.job).where(schema.job.c.id == job_id).with_for_update(key_share=True)
-            row = self.tx.find_row(query)
+            row = self.tx.find_by_id(schema.job, job_id, lock="wait")
             if row is not None:
                 self._jobs[job_id] = row
         job = self._jobs.get(job_id)
@@ -96,7 +98,7 @@ class Ledger:
         job, before = self._jobs[trial["job_id"]], TrialState(trial["state"])
         fraction = _fraction(trial)
         changed: Row = {"state": state.value, "finished_at": self.now if state.is_terminal else None, **values}
-        self.tx.execute(update(schema.trial).where(schema.trial.c.id == trial["id"]).values(changed))
+        self.tx.update_row(schema.trial, trial["id"], changed)
         trial.update(changed)
         counts: Row = {COUNTERS[before]: job[COUNTERS[before]] - 1}
         counts[COUNTERS[state]] = {**job, **counts}[COUNTERS[state]] + 1
@@ -135,12 +137,12 @@ class Ledger:
         """Write what has changed of the held jobs, then the events."""
         rows = self._number_events()
         for job_id in sorted(self._changes):
-            self.tx.execute(update(schema.job).where(schema.job.c.id == job_id).values(self._changes[job_id]))
+            self.tx.update_row(schema.job, job_id, self._changes[job_id])
         if not rows:
             return
         if self.tx.is_postgres:
             self.tx.execute(select(func.pg_advisory_xact_lock_shared(EVENT_ORDER_LOCK)))
-        self.tx.execute(insert(schema.event), rows)
+        self.tx.insert_rows(schema.event, rows)
         for row in rows:
             if row["seq"] % _PRUNE_EVERY == 0:
                 old = schema.event.c.seq <= row["seq"] - self.policy.events_kept
@@ -187,7 +189,7 @@ class SqlPart:
 
 def find_attempt(tx: Transaction, attempt_id: str) -> Row:
     """Return the row of an attempt, or raise NotFoundError."""
-    row = tx.find_row(select(schema.attempt).where(schema.attempt.c.id == attempt_id))
+    row = tx.find_by_id(schema.attempt, attempt_id)
     if row is None:
         raise NotFoundError
     return row
@@ -195,7 +197,7 @@ def find_attempt(tx: Transaction, attempt_id: str) -> Row:
 
 def get_trial_row(tx: Transaction, trial_id: str) -> Row:
     """Return the row of a trial, or raise NotFoundError."""
-    row = tx.find_row(select(schema.trial).where(schema.trial.c.id == trial_id))
+    row = tx.find_by_id(schema.trial, trial_id)
     if row is None:
         raise NotFoundError
     return row
@@ -207,11 +209,10 @@ def hold_attempt(ledger: Ledger, attempt_id: str) -> Row:
     Raises:
         NotFoundError: No such attempt.
     """
-    job_id = ledger.tx.execute(select(schema.attempt.c.job_id).where(schema.attempt.c.id == attempt_id)).scalar()
-    if job_id is None:
-        raise NotFoundError
-    ledger.hold_jobs([job_id])
-    return find_attempt(ledger.tx, attempt_id)
+    row = find_attempt(ledger.tx, attempt_id)
+    ledger.hold_jobs([row["job_id"]])
+    # In PostgreSQL it may have changed while we waited for its job.
+    return find_attempt(ledger.tx, attempt_id) if ledger.tx.is_postgres else row
 
 
 def require_lease(row: Row, now: datetime) -> Row:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select
 
 from db import schema
 from db.engine import Transaction
@@ -95,7 +95,7 @@ class SqlRuns(SqlPart):
             same = {"job_id": job_id, "trial_id": attempt["trial_id"], "attempt": attempt["number"]}
             same["created_at"] = ledger.now
             told = [{"seq": seq + place, "text": text} for place, text in enumerate(texts, start=1)]
-            ledger.tx.execute(insert(schema.log), [same | line for line in told])
+            ledger.tx.insert_rows(schema.log, [same | line for line in told])
             last = seq + len(texts)
             old = schema.log.c.seq <= last - LOG_LINES_KEPT
             if last > LOG_LINES_KEPT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from db import schema
 from db.records import NewArchitecture, TrialState
@@ -61,7 +61,7 @@ def store_result(
     row = {name: trial[name] for name in ("kind", "name")} | {"trial_id": trial["id"], "document": document}
     row |= {"attempt_id": attempt_id, "origin_trial_id": origin_trial_id, "created_at": ledger.now}
     row["study_key"] = ledger.job(trial["job_id"])["study_key"]
-    ledger.tx.execute(insert(schema.result).values(row))
+    ledger.tx.insert_rows(schema.result, [row])
 
 
 def add_architecture(ledger: Ledger, trial: Row, new: NewArchitecture, score: Score) -> None:
@@ -79,10 +79,9 @@ def insert_architecture(ledger: Ledger, trial: Row, values: Row) -> None:
     job = ledger.job(trial["job_id"])
     row = values | {"id": new_id("arch"), "job_id": job["id"], "trial_id": trial["id"], "created_at": ledger.now}
     row |= {"study_key": job["study_key"], "owner": job["owner"]}
-    ledger.tx.execute(insert(schema.architecture).values(row))
+    ledger.tx.insert_rows(schema.architecture, [row])
     tasks = [{"architecture_id": row["id"], "task": task} for task in dict.fromkeys(row["tasks"])]
-    if tasks:
-        ledger.tx.execute(insert(schema.architecture_task), tasks)
+    ledger.tx.insert_rows(schema.architecture_task, tasks)
     _note_score(ledger, row)
 
 
@@ -104,7 +103,7 @@ def score_study(ledger: Ledger, study_key: str, score: Score) -> None:
     for row in ledger.tx.list_rows(query.order_by(table.c.created_at, table.c.id)):
         delta_m = find_delta_m(row["metrics"], singles, row["tasks"], score)
         if delta_m is not None:
-            ledger.tx.execute(update(table).where(table.c.id == row["id"]).values(delta_m=delta_m))
+            ledger.tx.update_row(table, row["id"], {"delta_m": delta_m})
             _note_score(ledger, row | {"delta_m": delta_m})
 
 
