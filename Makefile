@@ -14,12 +14,14 @@ JOBS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check demo bench clean
+.PHONY: help install test soak compose-test check demo bench clean
 
 help:
 	@echo "make install  prepare $(VENV): pinned requirements and this project"
-	@echo "make demo     search three budgets on real handwriting (ARGS='--out DIR')"
+	@echo "make demo     start the service, search three budgets on real handwriting (ARGS='--out DIR')"
 	@echo "make test     run the tests (ARGS='tests/models -k shared' for some, without the coverage floor)"
+	@echo "make soak     the long forms of the fault tests, half an hour or more"
+	@echo "make compose-test  bring the containers up on a real engine and run a search in them"
 	@echo "make check    ruff, mypy, import-linter"
 	@echo "make bench    run the benchmarks, hours in all (BENCH=objective for one)"
 	@echo "make clean    remove $(VENV) and what tools left behind; runs/ stays"
@@ -37,8 +39,15 @@ test: install
 ifdef ARGS
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 else
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not soak" -n $(JOBS) --cov --cov-report=term \
+		--cov-fail-under=$(COVERAGE_FLOOR)
 endif
+
+soak: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --ignore tests/acceptance/test_compose.py $(ARGS)
+
+compose-test: install
+	$(BIN)/python -m pytest -m soak tests/acceptance/test_compose.py $(ARGS)
 
 check: install
 	$(BIN)/ruff check .
