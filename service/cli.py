@@ -218,9 +218,9 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 @click.pass_obj
 def demo(shell: Shell, out: Path, device: Device) -> None:
     """Search three budgets on real handwriting through a service of its own; goes on where it was stopped."""
-    from service.commands_demo import run_demo
+    from service.commands_demo import DemoPlace, run_demo
 
-    run_demo(out, device, shell)
+    run_demo(DemoPlace(out, device), shell)
 
 
 for _command in (*SERVE_COMMANDS, *JOB_COMMANDS):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from search.architecture import Architecture, Provenance
 from search.cost_table import CostTable, compute_costs
@@ -55,7 +55,7 @@ def collect_results(spec: JobSpec, trials: Sequence[Trial], front: Front) -> Ser
         raise WaitedJobError(f"Results are missing of {', '.join(missing) or 'all trials'}. Resume the job.")
     info = get_dataset_info(spec.dataset)
     costs = compute_costs(spec.backbone, resolve_tasks(info, spec.tasks), spec.data.input_size, info.image_channels)
-    found = {trial.name: Architecture.model_validate(_plain(trial.result)) for trial in trials if _is_candidate(trial)}
+    found = {trial.name: _read_architecture(trial) for trial in trials if _is_candidate(trial)}
     baselines = _read_baselines(spec, trials, costs)
     candidates = [_read_candidate(trial, found[trial.name], baselines) for trial in trials if _is_candidate(trial)]
     on_front = {point.name for point in front.points if point.id in front.front}
@@ -74,10 +74,11 @@ def _is_candidate(trial: Trial) -> bool:
     return trial.kind == "candidate"
 
 
-def _plain(result: Mapping[str, Any] | None) -> Any:
-    """Return the architecture in a result."""
-    assert result is not None
-    return result["architecture"]
+def _read_architecture(trial: Trial) -> Architecture:
+    """Return the network that a trial found."""
+    assert trial.result is not None
+    # By way of text: the document takes lists for tuples from JSON only.
+    return Architecture.model_validate_json(json.dumps(trial.result["architecture"]))
 
 
 def _read_metrics(trial: Trial) -> dict[str, MetricValue]:

@@ -1,4 +1,4 @@
-"""`bmtas search`, `retrain` and `demo` with an engine that only pretends: folders, streams, stops and refusals."""
+"""`bmtas search` and `retrain` with an engine that only pretends: folders, streams, stops and refusals."""
 
 from __future__ import annotations
 
@@ -255,17 +255,12 @@ def test_a_fault_of_ours_keeps_its_traceback(run: Run, engine: FakeEngine) -> No
         search(run, engine, "--out", "study")
 
 
-def test_demo_runs_its_job_and_goes_on_where_it_was(run: Run, engine: FakeEngine) -> None:
-    """The demonstration needs no option; run again it resumes its own folder, and foreign ones are refused."""
-    for _ in range(2):
-        outcome = run("demo", load_engine=lambda: engine)
-        assert outcome.code == 0
-        assert "Report: runs/demo/report.html" in outcome.out
-    assert engine.specs[0] == engine.specs[1]
-    assert (engine.specs[0].dataset, engine.specs[0].backbone, len(engine.specs[0].budgets)) == ("digits", "tiny4", 3)
+def test_demo_takes_no_foreign_folder(run: Run) -> None:
+    """A folder that holds something else is refused before any service is started."""
     Path("foreign").mkdir()
     Path("foreign/notes.txt").write_text("")
-    run("demo", "--out", "foreign", load_engine=lambda: engine).assert_refused("must be empty")
+    run("demo", "--out", "foreign").assert_refused("must be empty")
+    assert os.listdir("foreign") == ["notes.txt"]
 
 
 def test_retrain_fills_a_folder_and_prints_metrics(

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from service.interruption import stop_requests
+from service.interruption import sigterm_as_interrupt, stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -45,3 +45,11 @@ def test_a_thread_takes_no_signals() -> None:
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+def test_sigterm_can_be_had_as_an_interrupt() -> None:
+    """Inside the block SIGTERM raises as Ctrl-C does; afterwards the old handler is back."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

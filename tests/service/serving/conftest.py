@@ -113,9 +113,9 @@ class Serve(Protocol):
         ...
 
 
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Return a function that makes servers without a worker on free ports."""
+@contextlib.contextmanager
+def making_servers() -> Iterator[Serve]:
+    """Yield a function that makes servers without a worker on free ports, and end them afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="bm", dir="/tmp"))
     made: list[ServerProcess] = []
 
@@ -132,6 +132,20 @@ def serve() -> Iterator[Serve]:
             with contextlib.suppress(ProcessLookupError):
                 server.end(signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Return a function that makes servers which end with the test."""
+    with making_servers() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def standing_server() -> Iterator[ServerProcess]:
+    """Return a running server without a worker, shared by the tests of a file."""
+    with making_servers() as make:
+        yield make().start()
 
 
 def find_port() -> int:
