@@ -21,6 +21,7 @@ from service.problems import FieldError, ProblemError
 from service.server_parts import ServerParts
 from service.strict_body import parse_body
 
+_LONG_BYTES = 64 << 10
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -35,22 +36,26 @@ class GuardedRoute(APIRoute):
         guard = find_guard(self.dependant)
         query_names = {name for part in _flatten(self.dependant) for name in _names(part)}
         takes_body = self.body_field is not None
+        for_workers = isinstance(guard, Needs) and guard.scope == "workers"
 
         async def handle(request: Request) -> Response:
             """Return the route's answer to a request that the guard lets pass."""
             checked = _CheckedRequest(request.scope, request.receive)
             parts: ServerParts = request.app.state.parts
+            max_bytes = parts.settings.max_worker_body_bytes if for_workers else parts.settings.max_body_bytes
             if isinstance(guard, Needs):
                 header = request.headers.get("authorization")
                 address = request.client.host if request.client else ""
                 caller = await run_in_threadpool(parts.authenticator.admit, header, address, guard.scope)
                 request.state.caller = caller
+            if "\0" in request.scope["path"]:
+                raise ProblemError("not_found")  # no database takes it, and nothing has such a name
             _check_accept(request, self)
             _check_query(request, query_names)
             if takes_body:
-                await checked.read(parts.settings.max_body_bytes, mend_text=self.mends_text)
+                await checked.read(max_bytes, mend_text=self.mends_text)
             else:
-                _check_length(request, parts.settings.max_body_bytes)
+                _check_length(request, max_bytes)
             return await original(checked)
 
         return handle
@@ -89,7 +94,10 @@ class _CheckedRequest(Request):
             chunks.append(chunk)
         self._body = b"".join(chunks)
         _check_media_type(self)
-        self._document = parse_body(self._body, mend_text=mend_text)
+        if len(self._body) < _LONG_BYTES:
+            self._document = parse_body(self._body, mend_text=mend_text)
+        else:  # others must not wait while a long one is read
+            self._document = await run_in_threadpool(parse_body, self._body, mend_text=mend_text)
 
     async def json(self) -> Any:
         """Return the document of the body."""
@@ -122,6 +130,8 @@ def _check_query(request: Request, known: set[str]) -> None:
     if not set(names) <= known:
         allowed = ", ".join(sorted(known)) or "none"
         raise ProblemError("unknown_parameter", f"The query has an unknown parameter. Known here: {allowed}.")
+    if any("\0" in value for _, value in request.query_params.multi_items()):
+        raise ProblemError("invalid_parameter", "Parameters may not hold the character NUL.")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         message = "The parameter is given more than once."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from db.records import ArchitectureRecord, JobState
 from service.schemas import AnswerBody, JsonObject, Time
@@ -65,8 +66,9 @@ class ArchitecturePage(AnswerBody):
     next_page_token: Annotated[str, Field(description="Absent on the last page.")] = ""
 
 
-class FrontPoint(AnswerBody):
-    """One network in a front; x and y are what was asked to be compared."""
+@with_config(ConfigDict(extra="forbid"))
+class FrontPoint(TypedDict):
+    """One network in a front; x and y are what was asked to be compared. A dict, since there may be thousands."""
 
     architecture_id: str
     job_id: str

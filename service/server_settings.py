@@ -60,6 +60,7 @@ class ServerSettings:
         heartbeat_seconds: How often workers are told to send one.
         sweep_seconds: Pause between two looks for leases that ran out.
         max_body_bytes: Longest body of a request.
+        max_worker_body_bytes: Longest body of a worker's request, which may be a batch of long lines.
         allowed_hosts: Names under which the server may be addressed, without port; "*" for any.
         rate_limits: How much one caller may ask.
         queue_limits: How many unfinished jobs are accepted.
@@ -75,6 +76,7 @@ class ServerSettings:
     heartbeat_seconds: float = 10.0
     sweep_seconds: float = 5.0
     max_body_bytes: int = 1 << 20
+    max_worker_body_bytes: int = 8 << 20
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     rate_limits: RateLimits = field(default_factory=RateLimits)
     queue_limits: QueueLimits = field(default_factory=QueueLimits)

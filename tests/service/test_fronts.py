@@ -79,7 +79,7 @@ def test_the_front_is_what_none_beats(points: list[tuple[int, int | None]]) -> N
 
     expected = sorted((i for i in range(len(points)) if not is_beaten(i)), key=lambda i: points[i][0])
     assert front.front == [f"arch_{i}" for i in expected]
-    assert [point.on_front for point in front.points] == [i in expected for i in range(len(points))]
+    assert [point["on_front"] for point in front.points] == [i in expected for i in range(len(points))]
     assert len(front.points) == len(points)
 
 

@@ -91,14 +91,21 @@ class Server:
         headers["Content-Type"] = "application/json"
         return self.ask(None).request(method, path, content=json.dumps(body), headers=headers)
 
-    def finish(self, claimed: dict[str, Any], value: float = 90.0) -> None:
-        """Complete a claimed trial as a worker would, with a metric of this value per task."""
+    def finish(self, claimed: dict[str, Any], value: float | None = 90.0) -> None:
+        """Complete a claimed trial as a worker would, with a metric of this value per task, untrained for None."""
         trial = claimed["trial"]
         architecture = describe_tree(trial["name"], trial["budget_madds"])
         document = architecture.model_dump(mode="json")
         tasks = [trial["spec"]["task"]] if trial["kind"] == "single" else architecture.tasks
         metrics = {task: {"metric": "accuracy", "value": value, "higher_is_better": True} for task in tasks}
-        result = {"architecture": document, "metrics": metrics, "madds": architecture.madds, "params": 7, "history": []}
+        measured = None if value is None else metrics
+        result = {
+            "architecture": document,
+            "metrics": measured,
+            "madds": architecture.madds,
+            "params": 7,
+            "history": [],
+        }
         kept = document if trial["kind"] in ("candidate", "retrain") else None
         response = self.call(claimed, "complete", {"result": result, "architecture": kept})
         assert response.status_code == 200, response.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -236,3 +237,18 @@ def test_a_token_does_not_outlive_its_maker(server: Server) -> None:
         assert response.json()["errors"][0]["pointer"] == "/expires_in_days"
     shorter = {"name": "e", "role": "viewer", "expires_in_days": 0.5}
     assert server.ask(None).post("/api/v1/tokens", json=shorter, headers=own).status_code == 201
+
+
+def test_the_database_holds_no_secret(start_server: StartServer) -> None:
+    """Neither the text nor the secret part of any token stands in the files of the database (D2)."""
+    server = start_server()
+    server.submit()
+    created = server.ask("admin").post("/api/v1/tokens", json={"name": "x", "role": "viewer"}).json()["token"]
+    texts = [*server.tokens.values(), created, *(row["attempt"]["token"] for row in server.claim()["trials"])]
+    folder = Path(server.url.removeprefix("sqlite:///")).parent
+    content = b"".join(path.read_bytes() for path in folder.glob("bmtas.db*"))
+    assert len(content) > 10_000
+    for text in texts:
+        assert text.encode() not in content
+        assert text.rpartition("_")[2][:43].encode() not in content
+    assert server.settings.secret not in content

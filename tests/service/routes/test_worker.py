@@ -163,6 +163,25 @@ def test_a_result_is_stored_once_with_its_network(start_server: StartServer, dat
     assert server.ask().get(f"/api/v1/architectures/{found[0]['id']}").json()["document"]["tasks"] == ["left", "right"]
 
 
+def test_extremes_are_kept_by_every_database(start_server: StartServer, database_url: str) -> None:
+    """The largest steps and sizes that the description allows are stored; NUL in an address is just not found."""
+    server = start_server(database_url)
+    server.submit()
+    claimed = server.claim(1)["trials"][0]
+    largest = 2**53 - 1
+    beat = {"stage": "x" * 200, "step": largest, "total_steps": largest}
+    assert server.call(claimed, "heartbeat", beat).status_code == 200
+    assert server.call(claimed, "metrics", {"points": [{"name": "n", "step": largest, "value": 1e308}]}).is_success
+    path = f"trials/{claimed['trial']['id']}/1/a.{SHA[:12]}"
+    body = {"name": "a", "path": path, "sha256": SHA, "num_bytes": largest}
+    assert server.call(claimed, "files", body).status_code == 200
+    lines = ["\u2028" * 2000] * 200
+    assert server.call(claimed, "logs", {"lines": lines}).status_code == 200
+    for address in ("searches/a%00b", "architectures/a%00b", "searches/x/trials/a%00b"):
+        assert server.ask().get(f"/api/v1/{address}").status_code == 404
+    assert server.ask().get("/api/v1/pareto?study=a%00b").status_code == 400
+
+
 def test_a_document_that_is_no_network_is_refused(server: Server, claimed: dict[str, Any]) -> None:
     """What is stored as a network is an architecture.json of this version."""
     response = server.call(claimed, "complete", {"result": {"metrics": None}, "architecture": {"tasks": []}})
