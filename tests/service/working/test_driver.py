@@ -81,8 +81,6 @@ def test_a_child_that_falls_gives_its_trial_back_and_the_next_one_runs(workplace
     os.kill(int(words[0].strip(".")), signal.SIGKILL)
     wait_until(lambda: first.attempts[0].reason == "worker_crashed", 5, "the release")
     wait_until(lambda: "training.state" in second.files, 60, "the second trial")
-    asked_at = time.monotonic()
     child.send_signal(signal.SIGTERM)
+    wait_until(lambda: second.attempts[0].reason == "worker_stopped", 5, "the release")
     assert child.wait(10) == 0
-    assert time.monotonic() - asked_at < 5
-    assert second.attempts[0].reason == "worker_stopped"

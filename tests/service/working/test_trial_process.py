@@ -108,10 +108,9 @@ def test_sigterm_saves_and_gives_back_within_five_seconds(workplace: Workplace, 
     trial = workplace.add("shared", epochs=3000)
     child = workplace.start(TRIAL, workplace.attempt_order(seconds_between_saves=1000.0).to_line())
     wait_until(lambda: max(last_steps(trial), default=0) > 20, 60, "some steps")
-    asked_at = time.monotonic()
     child.send_signal(signal.SIGTERM)
+    wait_until(lambda: trial.attempts[0].state == "RELEASED", 5, "the release")
     assert child.wait(10) == EXIT_ENDED
-    assert time.monotonic() - asked_at < 5
     assert (trial.attempts[0].state, trial.attempts[0].reason) == ("RELEASED", "worker_stopped")
     assert "training.state" in trial.files
     running = InThread(workplace.attempt_order())

