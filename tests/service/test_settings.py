@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import ServiceError
 from service.settings import load_settings, prepare_process
 
 
@@ -36,3 +37,43 @@ def test_threads_wait_asleep_unless_told_otherwise() -> None:
     prepare_process(chosen)
     assert empty == {"OMP_WAIT_POLICY": "PASSIVE"}
     assert chosen == {"OMP_WAIT_POLICY": "ACTIVE"}
+
+
+def test_whom_a_client_speaks_to_comes_from_the_environment() -> None:
+    """Server and token are read; nothing stands in their place when they are not set, and the token is not shown."""
+    settings = load_settings({"BMTAS_SERVER": "http://q:1", "BMTAS_TOKEN": " nas_x ", "BMTAS_TOKEN_FILE": "/t"})
+    assert (settings.server, settings.token, settings.token_file) == ("http://q:1", "nas_x", Path("/t"))
+    assert "nas_x" not in repr(settings)
+    empty = load_settings({})
+    assert (empty.server, empty.token, empty.token_file) == (None, None, None)
+
+
+def test_what_a_server_keeps_comes_from_the_environment() -> None:
+    """Data folder, database and storage are read; the database's password is not shown."""
+    settings = load_settings({"BMTAS_DATA": "/d", "BMTAS_DATABASE": "postgresql://u:p@h/n", "BMTAS_STORAGE": "s3://b"})
+    assert (settings.data_dir, settings.storage_root) == (Path("/d"), "s3://b")
+    assert settings.database_url == "postgresql://u:p@h/n"
+    assert "u:p" not in repr(settings)
+    assert load_settings({}).data_dir == Path.home() / ".local" / "share" / "bmtas"
+
+
+def test_a_heartbeat_fits_its_lease() -> None:
+    """Without a heartbeat of its own, a short lease brings a short heartbeat."""
+    assert load_settings({}).heartbeat_seconds == 10.0
+    assert load_settings({"BMTAS_LEASE_SECONDS": "20"}).heartbeat_seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"BMTAS_LEASE_SECONDS": "soon"},
+        {"BMTAS_LEASE_SECONDS": "nan"},
+        {"BMTAS_LEASE_SECONDS": "0"},
+        {"BMTAS_HEARTBEAT_SECONDS": "-1"},
+        {"BMTAS_LEASE_SECONDS": "20", "BMTAS_HEARTBEAT_SECONDS": "15"},
+    ],
+)
+def test_seconds_that_cannot_be_are_refused(variables: dict[str, str]) -> None:
+    """The sentence names the variable."""
+    with pytest.raises(ServiceError, match="BMTAS_"):
+        load_settings(variables)
