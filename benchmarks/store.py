@@ -145,7 +145,7 @@ def _drain(store: Store, worker: str) -> None:
 
 
 def measure_queue(url: str, *, num_jobs: int = 3_000, num_workers: int = 4) -> float:
-    """Return how many no-op jobs a second are claimed and completed, by the threads of one process like the server's."""
+    """Return how many no-op jobs a second are claimed and completed, by threads of one process, as in the server."""
     fill(url, num_jobs, with_architectures=False)
     store = open_store(url)
     begun = time.perf_counter()

@@ -109,7 +109,6 @@ def build_engine(url: URL) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=LOCK_SECONDS,
-        pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "bmtas"},
         hide_parameters=True,
         json_serializer=serializer,
@@ -317,7 +316,7 @@ class Database:
                     raise DbError(f"A value cannot be stored: {error.orig}. Correct it.") from error
                 raise
             assert failure is not None
-            if tries_left and _sql_state(failure) in _BEGIN_AGAIN:
+            if tries_left and not committing and _is_worth_another_try(failure):
                 time.sleep(random.uniform(0.001, 0.02) * (TRIES - tries_left))
                 continue
             if _is_unavailable(failure):
@@ -342,6 +341,17 @@ class _CommitError(DbError):
 def _sql_state(failure: BaseException) -> str:
     """Return PostgreSQL's five-letter code of a failure, "" where there is none."""
     return str(getattr(getattr(failure, "orig", None), "sqlstate", None) or "")
+
+
+def _is_worth_another_try(failure: BaseException) -> bool:
+    """Return whether the same work may succeed at once, nothing of it being committed.
+
+    So it may on another connection when this one, idle in the pool, was cut meanwhile: to ask each before its use would
+    cost three round trips a transaction.
+    """
+    if isinstance(failure, DBAPIError) and failure.connection_invalidated:
+        return True
+    return _sql_state(failure) in _BEGIN_AGAIN
 
 
 def _is_unavailable(failure: BaseException) -> bool:

@@ -190,9 +190,11 @@ def _list_candidates(ledger: Ledger, capacity: Resources) -> Iterator[str]:
             after = {"after_at": last["created_at"], "after_id": last["id"], "size": size}
             page = ledger.tx.list_rows(_PAGE, wanted | turn | after)
             job_ids = [row["id"] for row in page]
-            rows = ledger.tx.list_rows(_FREE_JOBS, {"job_ids": job_ids, "now": ledger.now}) if page else []
+            # The first is nearly always free, and whoever asked for it looks again anyway.
+            yield from job_ids[:1]
+            rows = ledger.tx.list_rows(_FREE_JOBS, {"job_ids": job_ids, "now": ledger.now}) if len(page) > 1 else []
             free = {row["job_id"] for row in rows}
-            yield from (job_id for job_id in job_ids if job_id in free)
+            yield from (job_id for job_id in job_ids[1:] if job_id in free)
             if len(page) < size:
                 break
             last, size = page[-1], min(size * 8, _LAST_PAGE)
