@@ -99,7 +99,7 @@ class Server:
         tasks = [trial["spec"]["task"]] if trial["kind"] == "single" else architecture.tasks
         metrics = {task: {"metric": "accuracy", "value": value, "higher_is_better": True} for task in tasks}
         measured = None if value is None else metrics
-        result = {
+        result: dict[str, Any] = {
             "architecture": document,
             "metrics": measured,
             "madds": architecture.madds,
