@@ -111,7 +111,7 @@ def _absolute(root: str | None) -> str | None:
 @click.option("--cpus", type=click.FloatRange(min=0, min_open=True), help="CPU cores that one trial may occupy.")
 @click.option("--gpus", type=click.FloatRange(min=0), help="GPUs that one trial may occupy; those found without it.")
 @click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
-@click.option("--max-trials", type=click.IntRange(1, 64), default=8, show_default=True, help="Trials taken at once.")
+@click.option("--max-trials", type=click.IntRange(1, 64), help="Trials taken at once; 8 on Ray, 1 without it.")
 @click.option("--storage", metavar="ROOT", help="Folder or fsspec URL for files of trials; the server's without it.")
 @_end_with_stdin
 @click.pass_obj
@@ -126,7 +126,7 @@ def work(
     cpus: float | None,
     gpus: float | None,
     slots: int,
-    max_trials: int,
+    max_trials: int | None,
     storage: str | None,
     end_with_stdin: bool,
 ) -> None:
@@ -145,7 +145,8 @@ def work(
         cpus=cpus,
         gpus=gpus,
         slots=slots,
-        max_trials=max_trials,
+        # What runs one trial after another must leave the others to other workers.
+        max_trials=max_trials or (8 if executor == "ray" else 1),
         storage=_absolute(storage or shell.settings.storage_root),
         end_with_stdin=end_with_stdin,
     )

@@ -72,7 +72,7 @@ class WorkRequest:
     settings: RunSettings
     version: str
     slots: int = 1
-    max_trials: int = 8
+    max_trials: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
     name: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from typing import Any
@@ -199,7 +198,7 @@ def _read_architecture(document: dict[str, Any], result: dict[str, Any], name: s
     return NewArchitecture(
         name=name,
         document=architecture.model_dump(mode="json"),
-        fingerprint=fingerprint_tree(architecture),
+        fingerprint=architecture.fingerprint,
         tasks=architecture.tasks,
         backbone=architecture.backbone,
         dataset=architecture.provenance.dataset,
@@ -209,14 +208,3 @@ def _read_architecture(document: dict[str, Any], result: dict[str, Any], name: s
         seed=seed,
         metrics=metrics,
     )
-
-
-def fingerprint_tree(architecture: Architecture) -> str:
-    """Return the SHA-256 of the canonical tree: equal for networks that are built alike."""
-    tree = {
-        "backbone": architecture.backbone,
-        "input_size": list(architecture.input_size),
-        "heads": {task: [head.kind, head.channels] for task, head in architecture.heads.items()},
-        "layers": [[layer.name, [list(group) for group in layer.groups]] for layer in architecture.layers],
-    }
-    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
