@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +90,6 @@ def parse_url(url: str) -> URL:
 
 def build_engine(url: URL) -> Engine:
     """Return the engine of a parsed URL; nothing is connected yet."""
-    serializer = partial(json.dumps, allow_nan=False, separators=(",", ":"))
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,
@@ -99,7 +98,7 @@ def build_engine(url: URL) -> Engine:
             max_overflow=56,
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
             hide_parameters=True,
-            json_serializer=serializer,
+            json_serializer=_dump_json,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -111,10 +110,18 @@ def build_engine(url: URL) -> Engine:
         pool_timeout=LOCK_SECONDS,
         connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "bmtas"},
         hide_parameters=True,
-        json_serializer=serializer,
+        json_serializer=_dump_json,
     )
     event.listen(engine, "connect", _prepare_postgres)
     return engine
+
+
+def _dump_json(document: object) -> str:
+    """Return a document as strict JSON."""
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError) as error:
+        raise DbError(f"A document must be JSON with finite numbers to be stored: {error}. Correct it.") from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -312,8 +319,8 @@ class Database:
             except (DBAPIError, PoolTimeoutError) as error:
                 failure, committing = error, False
             except StatementError as error:
-                if isinstance(error.orig, ValueError | TypeError):
-                    raise DbError(f"A value cannot be stored: {error.orig}. Correct it.") from error
+                if isinstance(error.orig, DbError):  # From _dump_json.
+                    raise error.orig from error
                 raise
             assert failure is not None
             if tries_left and not committing and _is_worth_another_try(failure):

@@ -19,14 +19,14 @@ _LOCAL_FUSE = frozenset({"fuse.overlayfs", "fuse.fuse-overlayfs", "fuseblk"})
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-def refuse_network_file_system(path: Path) -> None:
+def refuse_network_file_system(path: Path, mounts_file: Path = _MOUNTS) -> None:
     """Return when the file system of a database file is a local one, as far as this machine tells.
 
     Raises:
         DbError: It is a network file system.
     """
     try:
-        mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace")
+        mounts = mounts_file.read_text(encoding="utf-8", errors="replace")
     except OSError:  # Not Linux: nothing to go by.
         return
     kind = find_file_system(path.parent.resolve(), mounts)
