@@ -96,7 +96,9 @@ def leave() -> None:
 
 
 def ask_to_stop(run: TuneRun) -> None:
-    """Have every attempt of a run save its state and end, and none begin any more."""
+    """Have every attempt of a run save its state and end, and none begin any more; after `leave` there is none."""
+    if not ray.is_initialized():
+        return
     internal_kv._internal_kv_put(run.name.encode(), b"stop", namespace=_FLAGS)
 
 

@@ -54,6 +54,8 @@ def build_front(
     rated = [index for index, y in enumerate(ys) if y is not None]
     pairs = [(xs[index], sign * (ys[index] or 0.0)) for index in rated]
     front = [rated[index] for index in non_dominated(pairs)]
+    if all(row.metrics is None for row in kept) and not rated:
+        front = list(range(len(kept)))  # searched but not trained: nothing tells them apart, as on the command line
     on_front = set(front)
     known = _describe_baselines(baselines, asked)
     reference = _choose_reference(known, asked)

@@ -56,6 +56,14 @@ def baselines() -> dict[str, dict[str, Any]]:
     return {**singles, "shared": {"madds": 120, "params": 11, "metrics": both}}
 
 
+def test_networks_that_were_not_trained_are_all_on_the_front() -> None:
+    """Without metrics nothing tells networks apart; trained ones wait for their baselines before any is on the front."""
+    searched = [network(0, 10, None), network(1, 20, None)]
+    assert build_front(searched, {}).front == ["arch_0", "arch_1"]
+    trained = [network(0, 10, None, metrics={"left": measured(1.0)})]
+    assert build_front(trained, {}).front == []
+
+
 POINTS = st.lists(st.tuples(st.integers(1, 9), st.one_of(st.none(), st.integers(-5, 5))), max_size=12)
 
 
@@ -63,7 +71,7 @@ POINTS = st.lists(st.tuples(st.integers(1, 9), st.one_of(st.none(), st.integers(
 @given(POINTS)
 def test_the_front_is_what_none_beats(points: list[tuple[int, int | None]]) -> None:
     """A network is on the front exactly if no other costs no more and gains no less, of equal ones the first."""
-    rows = [network(i, madds, gain) for i, (madds, gain) in enumerate(points)]
+    rows = [network(i, madds, gain, metrics={"left": measured(1.0)}) for i, (madds, gain) in enumerate(points)]
     front = build_front(rows, {})
 
     def is_beaten(i: int) -> bool:
@@ -95,7 +103,7 @@ def test_the_baselines_frame_the_front() -> None:
 def test_without_baselines_there_is_no_hypervolume() -> None:
     """Where the single-task networks are not all there, neither reference nor area are made up."""
     some = {name: result for name, result in baselines().items() if name != "single-right"}
-    front = build_front([network(0, 150, None)], some)
+    front = build_front([network(0, 150, None, metrics={"left": measured(1.0)})], some)
     assert (front.hypervolume, front.reference, front.front) == (None, None, [])
     assert set(front.baselines) == {"shared"}
     assert front.baselines["shared"].delta_m is None
