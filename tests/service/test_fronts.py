@@ -57,7 +57,7 @@ def baselines() -> dict[str, dict[str, Any]]:
 
 
 def test_networks_that_were_not_trained_are_all_on_the_front() -> None:
-    """Without metrics nothing tells networks apart; trained ones wait for their baselines before any is on the front."""
+    """Without metrics nothing tells networks apart; trained ones wait for their baselines first."""
     searched = [network(0, 10, None), network(1, 20, None)]
     assert build_front(searched, {}).front == ["arch_0", "arch_1"]
     trained = [network(0, 10, None, metrics={"left": measured(1.0)})]
