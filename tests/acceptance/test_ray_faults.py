@@ -1,0 +1,89 @@
+"""The service on a real Ray, whose processes are killed: every search ends with one result per trial and its tree."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.process_sessions import is_alive, list_session
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Reference, Site, WorkerProcess
+
+    RaySite = tuple[Site, WorkerProcess]
+
+LEASE_SECONDS = 30.0  # of the site
+
+
+def test_two_searches_at_once_on_one_cluster(ray_site: RaySite, reference: Reference) -> None:
+    """B4, and the whole chain on Ray: each ends with its own configuration, and as on the command line."""
+    site, worker = ray_site
+    whole, plain = site.submit(retrain=True), site.submit()
+    site.wait(lambda: worker.driver(whole) and worker.driver(plain), "both drivers")
+    assert all(is_alive(worker.driver(job_id)) for job_id in (whole, plain))
+    for job_id in (whole, plain):
+        assert len(site.check_done_once(job_id)) == len(site.client.list_trials(job_id))
+    assert site.document(whole) == reference.document
+    assert site.tree(plain) == reference.tree
+    assert site.document(plain)["provenance"] != reference.document["provenance"]
+    (expected,) = reference.results["candidates"]
+    assert site.figures(whole) == (expected["metrics"], expected["delta_m"])
+
+
+def test_a_killed_trial_process_costs_one_attempt(ray_site: RaySite, reference: Reference) -> None:
+    """B1: the actor dies, its attempt is given back at once, and the next one ends the search."""
+    site, worker = ray_site
+    job_id = site.submit()
+    site.wait_for_steps(job_id)
+    os.kill(worker.trial_process(job_id), signal.SIGKILL)
+    site.wait(lambda: worker.trial_process(job_id, 2), "the second attempt", seconds=60)
+    attempts = site.check_done_once(job_id)
+    assert [(row["state"], row["reason"]) for row in attempts] == [("RELEASED", "worker_crashed"), ("SUCCEEDED", None)]
+    assert site.tree(job_id) == reference.tree
+
+
+def test_a_killed_driver_leaves_nothing_behind(ray_site: RaySite, reference: Reference) -> None:
+    """B2: what it ran is gone within ten seconds, and a new driver ends the search."""
+    site, worker = ray_site
+    job_id = site.submit()
+    site.wait_for_steps(job_id)
+    driver, trial = worker.driver(job_id), worker.trial_process(job_id)
+    os.kill(driver, signal.SIGKILL)
+    assert site.wait(lambda: not is_alive(trial) and not list_session(driver), "the end of its processes") < 10
+    site.wait(lambda: worker.driver(job_id) != driver, "a new driver", seconds=60)
+    attempts = site.check_done_once(job_id)
+    assert len(attempts) == 2
+    assert attempts[0]["reason"] in ("worker_crashed", "worker_stopped")  # whoever spoke first
+    assert site.tree(job_id) == reference.tree
+
+
+def kill_part_of_the_head(ray_site: RaySite, part: str, reference: Reference) -> None:
+    """Kill a process of the local Ray in the midst of a search, which then ends on another Ray."""
+    site, worker = ray_site
+    job_id = site.submit()
+    site.wait_for_steps(job_id)
+    head, trial = worker.head, worker.trial_process(job_id)
+    killed_at = time.monotonic()
+    os.kill(next(entry.pid for entry in list_session(head) if part in entry.command), signal.SIGKILL)
+    site.wait(lambda: not is_alive(trial) and not list_session(head), "the end of the cluster", seconds=30)
+    attempts = site.check_done_once(job_id)
+    assert time.monotonic() - killed_at < LEASE_SECONDS + 60
+    assert worker.head != head
+    assert len(attempts) == 2
+    assert site.tree(job_id) == reference.tree
+
+
+def test_a_killed_ray_head_is_replaced(ray_site: RaySite, reference: Reference) -> None:
+    """B3: without its gcs_server the cluster is ended with all that it ran; another one ends the search."""
+    kill_part_of_the_head(ray_site, "gcs_server", reference)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", ["raylet/raylet", "service.ray_head"])
+def test_a_ray_that_loses_another_part_is_replaced(ray_site: RaySite, part: str, reference: Reference) -> None:
+    """The long form of B3: the same for its other vital processes."""
+    kill_part_of_the_head(ray_site, part, reference)
