@@ -1,7 +1,7 @@
 """How fast the store is: the queue under four workers; claims and lists with 10,000 jobs and 10,000 architectures.
 
-`python benchmarks/store.py [--database URL]`; without a URL it measures a SQLite file in a temporary folder. The
-functions serve `benchmarks/service.py` too, which measures the same over HTTP.
+`python benchmarks/store.py [--database URL]`; without a URL it measures a SQLite file in a temporary folder.
+`benchmarks/service.py` fills its database by `fill` too, and measures the same over HTTP.
 """
 
 from __future__ import annotations
@@ -73,19 +73,31 @@ class Timing:
         return f"{self.name:44} {self.calls:6} {figures}"
 
 
+def summarise(name: str, taken_ms: Sequence[float]) -> Timing:
+    """Return the quantiles of what the same call took, at least two times."""
+    cuts = statistics.quantiles(taken_ms, n=100, method="inclusive")
+    return Timing(name, len(taken_ms), cuts[49], cuts[94], cuts[98], max(taken_ms))
+
+
 def measure(name: str, calls: Iterable[Callable[[], object]]) -> Timing:
     """Return how long some calls took, one after the other."""
-    taken = []
-    for call in calls:
-        begun = time.perf_counter()
-        call()
-        taken.append((time.perf_counter() - begun) * 1000)
-    cuts = statistics.quantiles(taken, n=100, method="inclusive")
-    return Timing(name, len(taken), cuts[49], cuts[94], cuts[98], max(taken))
+    return summarise(name, [time_call(call) for call in calls])
 
 
-def no_op_job(number: int, *, owners: int = 5, trials: int = 1) -> NewJob:
-    """Return a job of trials that do nothing."""
+def time_call(call: Callable[[], object]) -> float:
+    """Return how many milliseconds a call took."""
+    begun = time.perf_counter()
+    call()
+    return (time.perf_counter() - begun) * 1000
+
+
+def make_study_key(number: int) -> str:
+    """Return the key of a study."""
+    return f"{number:064x}"
+
+
+def no_op_job(number: int, *, owners: int = 5, studies: int = 10) -> NewJob:
+    """Return a job of one trial that does nothing."""
     rng = random.Random(number)
     return NewJob(
         kind=JobKind.SEARCH,
@@ -93,18 +105,18 @@ def no_op_job(number: int, *, owners: int = 5, trials: int = 1) -> NewJob:
         name=f"search {number}",
         spec={"dataset": rng.choice(["digits", "scenes"]), "tasks": ["left", "right"], "backbone": "tiny4"},
         spec_hash=f"{number:064x}",
-        study_key=f"{number % 10:064x}",
-        trials=tuple(NewTrial("candidate", f"c{index}", {}, seed=index) for index in range(trials)),
+        study_key=make_study_key(number % studies),
+        trials=(NewTrial("candidate", "c0", {}),),
         labels={"team": rng.choice(["red", "blue"])},
         priority=rng.choice([-1, 0, 0, 0, 1]),
     )
 
 
-def fill(url: str, num_jobs: int, *, trials: int = 1, with_architectures: bool = True) -> None:
+def fill(url: str, num_jobs: int, *, with_architectures: bool = True, studies: int = 10) -> None:
     """Make queued jobs, each with an architecture, a chunk per transaction: nobody wants to wait for 10,000 syncs."""
     open_store(url, exclusive=False).close()
     database = Database(build_engine(parse_url(url)))
-    jobs = [no_op_job(number, trials=trials) for number in range(num_jobs)]
+    jobs = [no_op_job(number, studies=studies) for number in range(num_jobs)]
     for start in range(0, num_jobs, CHUNK):
         database.write(partial(_make, jobs=jobs[start : start + CHUNK], with_architectures=with_architectures))
     database.close()
