@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from db.engine import Database, build_engine, parse_url
-from db.records import ClaimedTrial, JobKind, JobRecord, Json, NewJob, NewTrial
+from db.records import ClaimedTrial, JobKind, JobRecord, NewJob, NewTrial
 from db.sql_store import SqlStore, open_store
 from db.stores import QueueLimits, WorkerHello
 
@@ -101,11 +101,6 @@ class Bench:
         """Return the trial that a worker gets, or None."""
         claim = store.claim(WorkerHello(worker, worker, "1"), lease_seconds=lease_seconds, max_trials=1)
         return None if claim is None else claim.trials[0]
-
-
-def no_score(metrics: Json, singles: Json) -> float:
-    """Return 0."""
-    return 0.0
 
 
 @pytest.fixture
