@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from db.errors import NotFoundError
 from db.memory_books import MemoryPart
 from db.memory_jobs import cut_page
-from db.records import ArchitectureRecord, EventRecord, FileRecord, Json, LogLine, MetricPoint, TrialState
+from db.records import ArchitectureRecord, EventRecord, FileRecord, FrontRow, Json, LogLine, MetricPoint, TrialState
 from db.rules import BASELINE_KINDS, LOG_LINE_LENGTH, LOG_LINES_KEPT, clean_text
 from db.stores import ArchitectureQuery
 
@@ -125,11 +124,11 @@ class MemoryRuns(MemoryPart):
         with self._books.call():
             return copy.deepcopy(cut_page([each for each in self._list_shown() if _is_wanted(each, query)], query))
 
-    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[ArchitectureRecord]:
-        """Return every architecture of a job or of a study, the cheapest first, without documents."""
+    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[FrontRow]:
+        """Return what a front needs of every architecture of a job or of a study, the cheapest first."""
         with self._books.call():
             rows = [
-                replace(each, document={})
+                FrontRow(*(getattr(each, name) for name in FrontRow._fields))
                 for each in self._list_shown()
                 if (job_id is None or each.job_id == job_id)
                 and (study_key is None or each.study_key == study_key)

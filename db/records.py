@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = Mapping[str, Any]
 
@@ -400,6 +400,21 @@ class ArchitectureRecord:
     metrics: Json | None
     delta_m: float | None
     created_at: datetime
+
+
+class FrontRow(NamedTuple):
+    """What a front needs of an architecture. A tuple, since there may be thousands."""
+
+    id: str
+    job_id: str
+    trial_id: str
+    name: str
+    seed: int
+    budget_madds: int | None
+    madds: int
+    params: int
+    delta_m: float | None
+    metrics: Json | None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from db.records import (
     Claim,
     EventRecord,
     FileRecord,
+    FrontRow,
     HeartbeatReply,
     JobKind,
     JobRecord,
@@ -318,8 +319,8 @@ class ResultStore(Protocol):
         """Return at most `query.limit` architectures in order."""
         ...
 
-    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[ArchitectureRecord]:
-        """Return every architecture of a job or of a study, without documents (empty dict): what a front needs."""
+    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[FrontRow]:
+        """Return what a front needs of every architecture of a job or of a study, the cheapest first."""
         ...
 
     def list_baselines(self, study_key: str) -> Mapping[str, Json]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from db.records import ArchitectureRecord, Json
+from db.records import FrontRow, Json
 from search.delta import score_documents
 from search.errors import SearchError
 from search.pareto import hypervolume, non_dominated
@@ -36,12 +36,12 @@ class FrontQuestion:
 
 
 def build_front(
-    rows: Sequence[ArchitectureRecord], baselines: Mapping[str, Json], question: FrontQuestion | None = None
+    rows: Sequence[FrontRow], baselines: Mapping[str, Json], question: FrontQuestion | None = None
 ) -> Front:
     """Return the front of some networks.
 
     Args:
-        rows: The networks of a job or a study; their documents are not needed.
+        rows: The networks of a job or a study.
         baselines: Results of the study's baselines by trial name.
         question: What to compare; MAdds and delta_m without it.
     """
@@ -77,7 +77,7 @@ def build_front(
     )
 
 
-def _describe(row: ArchitectureRecord, x: float, y: float | None, *, on_front: bool) -> FrontPoint:
+def _describe(row: FrontRow, x: float, y: float | None, *, on_front: bool) -> FrontPoint:
     """Return a network as a point."""
     return {
         "architecture_id": row.id,
@@ -102,12 +102,12 @@ def _read_gain(delta_m: float | None, metrics: Json | None, y: str) -> float | N
     return None if measured is None else float(measured["value"])
 
 
-def _is_higher_better(rows: Sequence[ArchitectureRecord], task: str) -> bool:
+def _is_higher_better(rows: Sequence[FrontRow], task: str) -> bool:
     """Return the direction of a task's metric, as the networks say."""
     return all(bool(row.metrics[task]["higher_is_better"]) for row in rows if row.metrics and task in row.metrics)
 
 
-def _metric_name(rows: Sequence[ArchitectureRecord], task: str) -> str:
+def _metric_name(rows: Sequence[FrontRow], task: str) -> str:
     """Return the name of a task's metric, as the networks say."""
     return next((str(row.metrics[task]["metric"]) for row in rows if row.metrics and task in row.metrics), "")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.records import ArchitectureRecord
+from db.records import FrontRow
 from service.fronts import FrontQuestion, build_front
 
 SINGLE = {"left": 50.0, "right": 40.0}
@@ -21,29 +20,21 @@ def measured(value: float, *, higher_is_better: bool = True) -> dict[str, Any]:
     return {"metric": "accuracy", "value": value, "higher_is_better": higher_is_better}
 
 
-def network(index: int, madds: int, delta_m: float | None, **changes: Any) -> ArchitectureRecord:
+def network(index: int, madds: int, delta_m: float | None, **changes: Any) -> FrontRow:
     """Return a network that was found."""
     fields: dict[str, Any] = {
         "id": f"arch_{index}",
         "job_id": "srch_1",
         "trial_id": f"tria_{index}",
-        "study_key": "s",
-        "owner": "me",
         "name": f"n{index}",
-        "document": {},
-        "fingerprint": "f",
-        "tasks": ("left", "right"),
-        "backbone": "tiny4",
-        "dataset": "digits",
         "madds": madds,
         "params": 10 * madds,
         "budget_madds": 100,
         "seed": 0,
         "metrics": None,
         "delta_m": delta_m,
-        "created_at": datetime.now(UTC),
     }
-    return ArchitectureRecord(**{**fields, **changes})
+    return FrontRow(**{**fields, **changes})
 
 
 def baselines() -> dict[str, dict[str, Any]]:
