@@ -111,6 +111,7 @@ def main() -> int:
     sys.stdout.flush()
     sys.stdin.buffer.read()
     leave()
+    shutil.rmtree(folder, ignore_errors=True)  # a worker that was killed cannot do it
     return 0
 
 

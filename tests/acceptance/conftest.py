@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 30.0  # outlasts every absence of a server that tests make
 SHORT_LEASE_SECONDS = 5.0  # for tests that wait until one has run out
-HEARTBEAT_SECONDS = 0.3
+HEARTBEAT_SECONDS = 0.2  # a search lasts two seconds, and is to be disturbed in its midst
 PATIENCE_S = 240.0  # for a machine that is busy with other things
 Json = dict[str, Any]
 
@@ -73,6 +73,11 @@ class WorkerProcess:
     def head(self) -> int:
         """Return the id of the process that holds its local Ray, 0 before there is one."""
         return self._last_number(r"local Ray: process (\d+)")
+
+    @property
+    def head_folder(self) -> Path:
+        """Return the folder of its local Ray."""
+        return Path(re.findall(r"local Ray: process \d+ in (\S+)\.\n", self.log)[-1])
 
     def driver(self, job_id: str) -> int:
         """Return the id of the newest driver of a job, 0 before there is one."""
@@ -134,6 +139,11 @@ class Site:
     def address(self) -> str:
         """Return where the server answers."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def worker(self) -> WorkerProcess:
+        """Return the worker that was started last."""
+        return self.workers[-1]
 
     @property
     def connection(self) -> Connection:
@@ -324,12 +334,25 @@ def site() -> Iterator[Site]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Return a running server on each kind of database, without a worker yet."""
-    options = ("--database", request.getfixturevalue("postgres_url")) if request.param == "postgres" else ()
-    with running_site(*options) as running:
+@pytest.fixture
+def steady_site() -> Iterator[Site]:
+    """Return a running server on SQLite whose leases last, without a worker yet."""
+    with running_site() as running:
         yield running
+
+
+@pytest.fixture
+def postgres_site(postgres_url: str) -> Iterator[Site]:
+    """Return a running server on PostgreSQL whose leases last, without a worker yet."""
+    with running_site("--database", postgres_url) as running:
+        yield running
+
+
+@pytest.fixture(params=["steady_site", "postgres_site"])
+def any_site(request: pytest.FixtureRequest) -> Site:
+    """Return a running server on each kind of database, without a worker yet."""
+    found: Site = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
@@ -340,10 +363,11 @@ def falling_site(own_postgres: PostgresCluster) -> Iterator[tuple[Site, Postgres
 
 
 @pytest.fixture(scope="module")
-def ray_site() -> Iterator[tuple[Site, WorkerProcess]]:
+def ray_site() -> Iterator[Site]:
     """Return a running server and a worker with a local Ray, shared by the tests of a file."""
     with running_site() as running:
-        yield running, running.start_worker("--executor", "ray", "--slots", "2")
+        running.start_worker("--executor", "ray", "--slots", "2")
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,14 @@ import pytest
 from service.process_sessions import is_alive, list_session
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import Reference, Site, WorkerProcess
-
-    RaySite = tuple[Site, WorkerProcess]
+    from tests.acceptance.conftest import Reference, Site
 
 LEASE_SECONDS = 30.0  # of the site
 
 
-def test_two_searches_at_once_on_one_cluster(ray_site: RaySite, reference: Reference) -> None:
+def test_two_searches_at_once_on_one_cluster(ray_site: Site, reference: Reference) -> None:
     """B4, and the whole chain on Ray: each ends with its own configuration, and as on the command line."""
-    site, worker = ray_site
+    site, worker = ray_site, ray_site.worker
     whole, plain = site.submit(retrain=True), site.submit()
     site.wait(lambda: worker.driver(whole) and worker.driver(plain), "both drivers")
     assert all(is_alive(worker.driver(job_id)) for job_id in (whole, plain))
@@ -34,9 +32,9 @@ def test_two_searches_at_once_on_one_cluster(ray_site: RaySite, reference: Refer
     assert site.figures(whole) == (expected["metrics"], expected["delta_m"])
 
 
-def test_a_killed_trial_process_costs_one_attempt(ray_site: RaySite, reference: Reference) -> None:
+def test_a_killed_trial_process_costs_one_attempt(ray_site: Site, reference: Reference) -> None:
     """B1: the actor dies, its attempt is given back at once, and the next one ends the search."""
-    site, worker = ray_site
+    site, worker = ray_site, ray_site.worker
     job_id = site.submit()
     site.wait_for_steps(job_id)
     os.kill(worker.trial_process(job_id), signal.SIGKILL)
@@ -46,9 +44,9 @@ def test_a_killed_trial_process_costs_one_attempt(ray_site: RaySite, reference: 
     assert site.tree(job_id) == reference.tree
 
 
-def test_a_killed_driver_leaves_nothing_behind(ray_site: RaySite, reference: Reference) -> None:
+def test_a_killed_driver_leaves_nothing_behind(ray_site: Site, reference: Reference) -> None:
     """B2: what it ran is gone within ten seconds, and a new driver ends the search."""
-    site, worker = ray_site
+    site, worker = ray_site, ray_site.worker
     job_id = site.submit()
     site.wait_for_steps(job_id)
     driver, trial = worker.driver(job_id), worker.trial_process(job_id)
@@ -61,9 +59,9 @@ def test_a_killed_driver_leaves_nothing_behind(ray_site: RaySite, reference: Ref
     assert site.tree(job_id) == reference.tree
 
 
-def kill_part_of_the_head(ray_site: RaySite, part: str, reference: Reference) -> None:
+def kill_part_of_the_head(ray_site: Site, part: str, reference: Reference) -> None:
     """Kill a process of the local Ray in the midst of a search, which then ends on another Ray."""
-    site, worker = ray_site
+    site, worker = ray_site, ray_site.worker
     job_id = site.submit()
     site.wait_for_steps(job_id)
     head, trial = worker.head, worker.trial_process(job_id)
@@ -77,13 +75,27 @@ def kill_part_of_the_head(ray_site: RaySite, part: str, reference: Reference) ->
     assert site.tree(job_id) == reference.tree
 
 
-def test_a_killed_ray_head_is_replaced(ray_site: RaySite, reference: Reference) -> None:
+def test_a_killed_ray_head_is_replaced(ray_site: Site, reference: Reference) -> None:
     """B3: without its gcs_server the cluster is ended with all that it ran; another one ends the search."""
     kill_part_of_the_head(ray_site, "gcs_server", reference)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("part", ["raylet/raylet", "service.ray_head"])
-def test_a_ray_that_loses_another_part_is_replaced(ray_site: RaySite, part: str, reference: Reference) -> None:
+def test_a_ray_that_loses_another_part_is_replaced(ray_site: Site, part: str, reference: Reference) -> None:
     """The long form of B3: the same for its other vital processes."""
     kill_part_of_the_head(ray_site, part, reference)
+
+
+def test_a_killed_worker_takes_its_ray_along(ray_site: Site, reference: Reference) -> None:
+    """Nothing of it is left, neither process nor file, and another worker ends the search."""
+    site, worker = ray_site, ray_site.worker
+    job_id = site.submit()
+    site.wait_for_steps(job_id)
+    head, driver = worker.head, worker.driver(job_id)
+    worker.end(signal.SIGKILL)
+    site.wait(lambda: not list_session(head) and not list_session(driver), "the end of its processes", seconds=30)
+    assert not worker.head_folder.exists()
+    site.start_worker("--executor", "ray", "--slots", "2")
+    assert len(site.check_done_once(job_id)) == 2
+    assert site.tree(job_id) == reference.tree
