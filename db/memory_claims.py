@@ -119,7 +119,8 @@ class MemoryClaims(MemoryPart):
         with self._books.call() as now:
             running = [each for each in self._books.attempts.values() if each.state is AttemptState.RUNNING]
             expired = [attempt for attempt in running if attempt.lease_until <= now]
-            for attempt in expired:
+            for attempt in sorted(expired, key=lambda each: each.lease_until):
+                self._books.next_transaction()
                 message = "Its worker was not heard of for longer than its lease."
                 _end(self._books, attempt, Ending.LOSE, (Reason.LEASE_LOST, message))
             jobs = [job.id for job in self._books.jobs.values() if not job.state.is_terminal]
@@ -272,6 +273,7 @@ def _read_singles(books: Books, study_key: str) -> dict[str, Any]:
 
 def _stop_late(books: Books, job_id: str) -> int:
     """Return 1 after asking a job past its deadline to stop, or ending it when it has not stopped in time."""
+    books.next_transaction()
     job, stop_at = books.jobs[job_id], books.notes[job_id].stop_at
     if job.state.is_terminal or job.deadline_at is None or job.deadline_at > books.now:
         return 0
@@ -286,6 +288,7 @@ def _stop_late(books: Books, job_id: str) -> int:
 
 def _judge_fit(books: Books, job_id: str) -> int:
     """Return 1 after failing the waiting trials of a job that has fitted no live worker for too long, else 0."""
+    books.next_transaction()
     job, notes = books.jobs[job_id], books.notes[job_id]
     waiting = books.list_trials(job_id, TrialState.QUEUED)
     patience = books.policy.worker_live_seconds

@@ -235,7 +235,7 @@ def _check_limits(ledger: Ledger, owner: str, limits: QueueLimits) -> None:
 def make_job(ledger: Ledger, new: NewJob) -> JobRecord:
     """Return the job just made, its trials that have a twin's result finished."""
     lock_study(ledger, new.study_key, [trial.reuse_key for trial in new.trials if trial.reuse_key])
-    job = ledger.adopt_job(_job_row(new, ledger))
+    job = ledger.adopt_job(_job_row(new, ledger), is_new=True)
     ledger.tx.insert_rows(schema.job, [job])
     ledger.tx.insert_rows(schema.job_label, _label_rows(job["id"], job["labels"]))
     tasks = [clean_text(task) for task in dict.fromkeys(new.spec.get("tasks") or ()) if isinstance(task, str)]

@@ -71,9 +71,11 @@ class Ledger:
             raise NotFoundError
         return job
 
-    def adopt_job(self, row: Row) -> Row:
-        """Take a row that was locked or made elsewhere in this transaction."""
+    def adopt_job(self, row: Row, *, is_new: bool = False) -> Row:
+        """Take a row that was locked elsewhere in this transaction, or made: a new job keeps its first version."""
         self._jobs[row["id"]] = row
+        if is_new:
+            self._visible.add(row["id"])
         return row
 
     def job(self, job_id: str) -> Row:
