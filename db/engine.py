@@ -129,7 +129,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA cache_size=-16000")
+    # In KiB, of each connection, and a busy server has dozens: the operating system keeps the whole file anyway.
+    connection.execute("PRAGMA cache_size=-2000")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -123,7 +123,7 @@ def run_server(request: ServeRequest, announce: Callable[[Ready], None]) -> None
             server.on_ready = lambda: announce(ready)
             if request.end_with_stdin:
                 threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
-            gc.freeze()  # What is loaded stays: to look through it ever again costs long answers a quarter of their time.
+            gc.freeze()  # What is loaded stays: looking through it ever again takes a quarter of long answers' time.
             server.run(sockets=[listener])
 
 
