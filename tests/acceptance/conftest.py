@@ -77,7 +77,7 @@ class WorkerProcess:
     @property
     def head_folder(self) -> Path:
         """Return the folder of its local Ray."""
-        return Path(re.findall(r"local Ray: process \d+ in (\S+)\.\n", self.log)[-1])
+        return Path(self._head_folders()[-1])
 
     def driver(self, job_id: str) -> int:
         """Return the id of the newest driver of a job, 0 before there is one."""
@@ -110,6 +110,11 @@ class WorkerProcess:
             kill_session(int(session))
         kill_session(self.process.pid)
         self.process.wait()
+        for folder in self._head_folders():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _head_folders(self) -> list[str]:
+        return re.findall(r"local Ray: process \d+ in (\S+)\.\n", self.log)
 
     def _last_number(self, pattern: str) -> int:
         found = re.findall(pattern, self.log)
@@ -315,6 +320,7 @@ def running_site(*options: str, **variables: str) -> Iterator[Site]:
         port = int(probe.getsockname()[1])
     own = {
         "BMTAS_CACHE": str(folder / "cache"),
+        "TMPDIR": str(folder),  # what a killed process leaves goes with the site
         "BMTAS_LEASE_SECONDS": str(LEASE_SECONDS),
         "BMTAS_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "OMP_NUM_THREADS": "1",

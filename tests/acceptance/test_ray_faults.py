@@ -68,8 +68,9 @@ def kill_part_of_the_head(ray_site: Site, part: str, reference: Reference) -> No
     killed_at = time.monotonic()
     os.kill(next(entry.pid for entry in list_session(head) if part in entry.command), signal.SIGKILL)
     site.wait(lambda: not is_alive(trial) and not list_session(head), "the end of the cluster", seconds=30)
-    attempts = site.check_done_once(job_id)
+    site.wait(lambda: worker.trial_process(job_id, 2), "the second attempt")
     assert time.monotonic() - killed_at < LEASE_SECONDS + 60
+    attempts = site.check_done_once(job_id)
     assert worker.head != head
     assert len(attempts) == 2
     assert site.tree(job_id) == reference.tree
