@@ -130,12 +130,14 @@ class Site:
         port: The server's.
         options: Of `bmtas serve`.
         variables: Environment of all processes beside the test's own.
+        patience_s: How long anything is waited for, in seconds.
     """
 
     folder: Path
     port: int
     options: tuple[str, ...]
     variables: Mapping[str, str]
+    patience_s: float = PATIENCE_S
     server: subprocess.Popen[bytes] | None = None
     workers: list[WorkerProcess] = field(default_factory=list)
     _connection: Connection | None = None
@@ -210,11 +212,11 @@ class Site:
         """Return the log lines of a job."""
         return [row["text"] for row in self.ask(f"searches/{job_id}/logs?limit=1000")["items"]]
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> float:
+    def wait(self, condition: Callable[[], object], what: str, seconds: float | None = None) -> float:
         """Wait until a condition holds and return how many seconds that took, or fail."""
-        began = time.monotonic()
+        began, longest = time.monotonic(), seconds or self.patience_s
         while not condition():
-            assert time.monotonic() < began + seconds, f"{what} did not happen within {seconds:g} s\n{self._logs()}"
+            assert time.monotonic() < began + longest, f"{what} did not happen within {longest:g} s\n{self._logs()}"
             time.sleep(0.1)
         return time.monotonic() - began
 

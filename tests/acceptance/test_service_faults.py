@@ -138,7 +138,7 @@ def test_a_worker_frozen_for_longer_than_its_lease_changes_nothing(site: Site, r
 @pytest.mark.timeout(3600)
 def test_a_long_search_stopped_ten_times_ends_alike(any_site: Site) -> None:
     """The long form of A12 and A17: asked to stop, killed and cancelled in turn, it finds what its calm twin finds."""
-    words = {"preset": "quick", "max_attempts": 20}
+    any_site.patience_s, words = 1800, {"preset": "quick"}
     job_id = any_site.submit(**words)
     for number in range(1, 11):
         worker = any_site.start_worker()
