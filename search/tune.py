@@ -143,22 +143,32 @@ def run_trials(orders: Mapping[str, str], run_one: RunOne, watcher: Watcher, run
 class _TrialActor(tune.Trainable):
     """A process of the cluster that runs one attempt after another, each in a thread, watched in short slices."""
 
+    _thread: threading.Thread | None
+    _error: BaseException | None
+
     def setup(  # type: ignore[override]  # `with_parameters` hands over the rest
         self, config: dict[str, Any], orders: Mapping[str, str], run_one: RunOne, flag: str
     ) -> None:
-        """Begin the first attempt."""
+        """Take the orders; the attempt begins with the first step.
+
+        Tune sometimes starts a process for a trial and then gives the trial to one that has just become free. A process
+        that began its attempt here would run it beside the other and, being ended, give it back.
+        """
         self._orders, self._run_one, self._flag = orders, run_one, flag.encode()
-        self._begin(config)
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin the next attempt in the same process."""
-        self._begin(new_config)
+        """Take the next attempt in the same process."""
+        self._attempt, self._error = str(new_config["attempt"]), None
+        self._stop_requested, self._thread = threading.Event(), None
         return True
 
     def step(self) -> dict[str, Any]:
         """Watch the attempt for a moment and return whether it has ended."""
         if internal_kv._internal_kv_exists(self._flag, namespace=_FLAGS):
             self._stop_requested.set()
+        if self._thread is None:
+            self._thread = self._begin()
         self._thread.join(_SLICE_SECONDS)
         if not self._thread.is_alive() and self._error is not None:
             raise self._error
@@ -167,16 +177,15 @@ class _TrialActor(tune.Trainable):
     def cleanup(self) -> None:
         """Have an attempt that still runs save its state."""
         self._stop_requested.set()
-        self._thread.join(_STOP_SECONDS)
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        """Begin an attempt, unless the run is to stop."""
-        self._stop_requested = threading.Event()
-        self._error: BaseException | None = None
-        order = self._orders[config["attempt"]]
-        is_over = internal_kv._internal_kv_exists(self._flag, namespace=_FLAGS)
-        self._thread = threading.Thread(target=self._run, args=(None if is_over else order,), name="trial", daemon=True)
-        self._thread.start()
+    def _begin(self) -> threading.Thread:
+        """Begin the attempt, unless the run is to stop, and return its thread."""
+        order = None if self._stop_requested.is_set() else self._orders[self._attempt]
+        thread = threading.Thread(target=self._run, args=(order,), name="trial", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self, order: str | None) -> None:
         """Run an attempt, if there is one, and keep what it raised."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from search.tune import _TrialActor
 from service.process_sessions import list_session
 from service.ray_head import RayHead
 from service.settings import child_environment
@@ -58,6 +59,15 @@ def test_all_attempts_run_in_as_few_processes_as_there_is_room_for(report: Repor
     assert report["all"] == {"begun": list("abcd"), "fallen": []}
     assert len({note.split()[0] for note in report["notes"].values()}) <= 2
     assert {note.split()[1] for note in report["notes"].values()} == {"[]"}
+
+
+def test_a_process_that_tune_takes_back_has_run_nothing() -> None:
+    """Tune may start a process for a trial and give the trial to another: only the first step begins the attempt."""
+    begun: list[str] = []
+    actor = _TrialActor.__new__(_TrialActor)
+    actor.setup({"attempt": "a"}, {"a": "order"}, lambda order, _: begun.append(order), "flag")
+    actor.cleanup()
+    assert begun == []
 
 
 def test_nothing_that_tune_writes_holds_an_order(report: Report) -> None:
