@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from search.cost_table import CostTable
 from search.data.catalogue import TaskKind
 from search.errors import StateFileError
 from search.strict_json import describe_validation, parse_strict_json
@@ -64,6 +65,22 @@ class StudyCosts(_Frozen):
     shared_params: Count | None = None
     single_params: Count | None = None
     layer_params: tuple[Count, ...] = ()
+
+    @classmethod
+    def of(cls, costs: CostTable) -> StudyCosts:
+        """Return what stands of a look-up table in results."""
+        return cls(
+            stem_madds=costs.stem_madds,
+            layer_names=costs.layer_names,
+            layer_madds=costs.layer_madds,
+            layer_params=costs.layer_params,
+            decoder_madds=dict(costs.decoder_madds),
+            shared_madds=costs.shared_madds,
+            split_madds=costs.split_madds,
+            single_madds=costs.single_madds,
+            shared_params=costs.shared_params,
+            single_params=costs.single_params,
+        )
 
 
 class Study(_Frozen):

@@ -139,18 +139,7 @@ def describe_study(study: OpenStudy) -> Study:
         spec_hash=spec.spec_hash,
         code_version=version("bmtas"),
         created=study.ground.around.now().isoformat(timespec="seconds"),
-        costs=StudyCosts(
-            stem_madds=costs.stem_madds,
-            layer_names=costs.layer_names,
-            layer_madds=costs.layer_madds,
-            layer_params=costs.layer_params,
-            decoder_madds=dict(costs.decoder_madds),
-            shared_madds=costs.shared_madds,
-            split_madds=costs.split_madds,
-            single_madds=costs.single_madds,
-            shared_params=costs.shared_params,
-            single_params=costs.single_params,
-        ),
+        costs=StudyCosts.of(costs),
     )
 
 
