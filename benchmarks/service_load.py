@@ -25,8 +25,8 @@ from typing import Any
 from service_process import Connection, ServerProcess
 from store import WORKER, fill, make_study_key, no_op_job, summarise, time_call
 
-from db.records import NewTrial
-from db.sql_store import open_store
+from db.records.jobs import NewTrial
+from db.sql.store import open_store
 from db.stores import QueueLimits
 
 SEARCH = {

@@ -20,14 +20,15 @@ from typing import Any
 
 from sqlalchemy import select
 
-from db import schema
-from db.engine import Database, Transaction, build_engine, parse_url
-from db.records import JobKind, JobState, Json, NewJob, NewTrial
+from db.records.jobs import Json, NewJob, NewTrial
+from db.records.states import JobKind, JobState
 from db.rules import Policy
-from db.sql_jobs import make_job
-from db.sql_ledger import Ledger
-from db.sql_store import open_store
-from db.sql_twins import insert_architecture
+from db.sql import schema
+from db.sql.engine import Database, Transaction, build_engine, parse_url
+from db.sql.jobs import make_job
+from db.sql.ledger import Ledger
+from db.sql.store import open_store
+from db.sql.twins import insert_architecture
 from db.stores import ArchitectureQuery, JobQuery, QueueLimits, Store, WorkerHello
 
 CHUNK = 500

@@ -1,6 +1,6 @@
 """What the stores refuse, one class per kind of refusal; the docstring is the default message.
 
-`service.problems` gives each its HTTP status.
+`service.web.problems` gives each its HTTP status.
 """
 
 

@@ -12,17 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from db.records import (
-    RETRIED,
-    UNCOUNTED,
-    ArchitectureRecord,
-    AttemptState,
-    JobState,
-    Json,
-    Reason,
-    Resources,
-    TrialState,
-)
+from db.records.jobs import Json, Resources
+from db.records.results import ArchitectureRecord
+from db.records.states import RETRIED, UNCOUNTED, AttemptState, JobState, Reason, TrialState
 from db.stores import Score
 
 LOG_LINE_LENGTH = 2_000

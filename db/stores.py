@@ -1,6 +1,6 @@
 """What the stores promise. Every call is one transaction; records come out as copies; times are the database's own.
 
-`db.memory` keeps them in memory, `db.sql_*` in SQLite or PostgreSQL; one contract suite holds all of them.
+`db.memory.store` keeps them in memory, `db.sql_*` in SQLite or PostgreSQL; one contract suite holds all of them.
 A change and the event that tells of it are written in the same transaction.
 """
 
@@ -11,32 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from db.records import (
-    ArchitectureRecord,
+from db.records.access import AuditRecord, SavedResponse, TokenRecord, WorkerRecord
+from db.records.jobs import (
     AttemptRecord,
-    AuditRecord,
     Claim,
     EventRecord,
     FileRecord,
-    FrontRow,
     HeartbeatReply,
-    JobKind,
     JobRecord,
-    JobState,
     Json,
     LogLine,
     MetricPoint,
-    NewArchitecture,
     NewJob,
     Progress,
-    Reason,
     Resources,
-    SavedResponse,
-    StopMode,
-    TokenRecord,
     TrialRecord,
-    WorkerRecord,
 )
+from db.records.results import ArchitectureRecord, FrontRow, NewArchitecture
+from db.records.states import JobKind, JobState, Reason, StopMode
 
 Score = Callable[[Json, Json], float]
 """(metrics of a network, metrics of the single-task networks) -> delta_m in percent."""

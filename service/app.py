@@ -22,18 +22,18 @@ from db.errors import DbError
 from db.stores import Store
 from models.errors import ModelsError
 from search.errors import SearchError
-from service.auth import Authenticator
 from service.errors import ServiceError
-from service.event_hub import EventHub
-from service.monitoring import Monitor
-from service.openapi_document import complete_openapi
-from service.paging import PageTokens
-from service.problems import ProblemError, problem_of_error, problem_of_status, problem_response
-from service.request_frame import RequestFrame, describe_fault
 from service.routes import architectures, exports, health, lists, searches, tokens, worker
-from service.server_parts import ServerParts
 from service.server_settings import ServerSettings
-from service.validation_errors import problem_of_validation
+from service.web.auth import Authenticator
+from service.web.event_hub import EventHub
+from service.web.monitoring import Monitor
+from service.web.openapi_document import complete_openapi
+from service.web.paging import PageTokens
+from service.web.problems import ProblemError, problem_of_error, problem_of_status, problem_response
+from service.web.request_frame import RequestFrame, describe_fault
+from service.web.server_parts import ServerParts
+from service.web.validation_errors import problem_of_validation
 
 _LOG = logging.getLogger(__name__)
 _PURGE_SECONDS = 3600.0

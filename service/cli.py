@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 import click
 
 from search.errors import RunCancelledError
-from service.cli_jobs import JOB_COMMANDS
-from service.cli_serve import SERVE_COMMANDS
-from service.failures import EXIT_REFUSED, EXIT_STOPPED, find_sentence
+from service.commands.cli_jobs import JOB_COMMANDS
+from service.commands.cli_serve import SERVE_COMMANDS
+from service.commands.failures import EXIT_REFUSED, EXIT_STOPPED, find_sentence
+from service.commands.shell import Shell, load_pipeline
 from service.settings import load_settings, prepare_process
-from service.shell import Shell, load_pipeline
 
 if TYPE_CHECKING:
     from search.export import Format
     from search.spec import Objective
-    from service.commands_runs import Device
+    from service.commands.runs import Device
 
 _PATH = click.Path(path_type=Path)
 _dataset = click.option("--dataset", required=True, metavar="NAME", help="Dataset; `bmtas datasets` lists them.")
@@ -61,7 +61,7 @@ def bmtas() -> None:
 @_json
 def datasets(as_json: bool) -> None:
     """List the datasets and their tasks."""
-    from service.commands_lists import list_datasets
+    from service.commands.lists import list_datasets
 
     list_datasets(as_json=as_json)
 
@@ -70,7 +70,7 @@ def datasets(as_json: bool) -> None:
 @_json
 def backbones(as_json: bool) -> None:
     """List the backbones."""
-    from service.commands_lists import list_backbones
+    from service.commands.lists import list_backbones
 
     list_backbones(as_json=as_json)
 
@@ -93,7 +93,7 @@ def cost(
     as_json: bool,
 ) -> None:
     """Count multiply-adds and parameters; no data is needed."""
-    from service.commands_cost import CostRequest, show_costs
+    from service.commands.cost import CostRequest, show_costs
 
     request = CostRequest(dataset, backbone, size, split_names(tasks), architecture)
     show_costs(request, shell, as_json=as_json)
@@ -144,7 +144,7 @@ def search(
     """Search a network for every budget, train it and compare it with the baselines."""
     from search.presets import build_spec
     from search.spec import parse_budget
-    from service.commands_runs import RunRequest, run_search
+    from service.commands.runs import RunRequest, run_search
 
     spec = build_spec(
         dataset=dataset,
@@ -181,7 +181,7 @@ def retrain(
     as_json: bool,
 ) -> None:
     """Train the network of an architecture.json and evaluate it."""
-    from service.commands_runs import RetrainRequest, RunRequest, run_retrain
+    from service.commands.runs import RetrainRequest, RunRequest, run_retrain
 
     request = RetrainRequest(architecture, dataset, preset, seed)
     run_retrain(request, RunRequest(out, device, resume, as_json), shell)
@@ -194,7 +194,7 @@ def retrain(
 @click.pass_obj
 def evaluate(shell: Shell, folder: Path, device: Device, as_json: bool) -> None:
     """Measure the trained networks in DIR: a study, one of its candidates, or a retrained network."""
-    from service.commands_networks import evaluate_folder
+    from service.commands.networks import evaluate_folder
 
     evaluate_folder(folder, device, shell, as_json=as_json)
 
@@ -207,7 +207,7 @@ def evaluate(shell: Shell, folder: Path, device: Device, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def export(folder: Path, file_format: Format, target: Path, tasks: str | None, force: bool) -> None:
     """Write the trained network in DIR to FILE and check it against torch."""
-    from service.commands_networks import ExportRequest, export_folder
+    from service.commands.networks import ExportRequest, export_folder
 
     export_folder(ExportRequest(folder, file_format, target, split_names(tasks), force))
 
@@ -218,7 +218,7 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 @click.pass_obj
 def demo(shell: Shell, out: Path, device: Device) -> None:
     """Search three budgets on real handwriting through a service of its own; goes on where it was stopped."""
-    from service.commands_demo import DemoPlace, run_demo
+    from service.commands.demo import DemoPlace, run_demo
 
     run_demo(DemoPlace(out, device), shell)
 

@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Any, Literal
 
 from service.artifacts import write_whole
-from service.client_connection import Connection, Params, Patience, Request
-from service.client_download import Promise, download
-from service.client_events import stream_events
-from service.client_records import (
+from service.client_parts.connection import Connection, Params, Patience, Request
+from service.client_parts.download import Promise, download
+from service.client_parts.events import stream_events
+from service.client_parts.records import (
     Fetched,
     FoundArchitecture,
     Front,

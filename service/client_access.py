@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.client import Client
-from service.client_connection import Patience, check_address
+from service.client_parts.connection import Patience, check_address
 from service.errors import NoTokenError, ServerAwayError
 from service.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 

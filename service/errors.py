@@ -1,7 +1,7 @@
 """What can go wrong in the shell that the person who asked can mend, one class per kind of mistake.
 
-The method's own mistakes stand in `search.errors` and `models.errors`; `service.failures` turns all of them into one
-sentence and an exit code.
+The method's own mistakes stand in `search.errors` and `models.errors`; `service.commands.failures` turns all of them
+into one sentence and an exit code.
 """
 
 from __future__ import annotations

@@ -25,15 +25,15 @@ from types import FrameType
 
 import uvicorn
 
-from db.sql_store import open_store
+from db.sql.store import open_store
 from db.stores import Store
 from service.app import create_app
 from service.errors import ServerStartError
-from service.local_worker import LocalWorker
-from service.server_files import ServerFiles
 from service.server_settings import ServerSettings
+from service.serving.local_worker import LocalWorker
+from service.serving.server_files import ServerFiles
+from service.serving.storage_sweeper import StorageSweeper
 from service.settings import child_environment
-from service.storage_sweeper import StorageSweeper
 
 WORKER_SECONDS = 6.5
 """How long the local worker may take to save its work; with what follows, the server ends within ten seconds."""

@@ -24,7 +24,7 @@ import psycopg
 import pytest
 import torch
 
-from db.migration import migrate
+from db.sql.migration import migrate
 
 IN_CI = os.environ.get("CI", "").strip().lower() not in ("", "0", "false", "no")
 NO_GPU = "no CUDA device on this machine"

@@ -94,8 +94,17 @@ def test_pins_are_complete(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "modules"),
     [
-        ("api", ["service.cli", "service.serve", "service.app", "service.commands_serve", "psycopg", "psycopg_binary"]),
-        ("worker", ["service.cli", "service.worker", "service.driver", "service.trial_process", "search.tune"]),
+        ("api", ["service.cli", "service.serve", "service.app", "service.commands.serve", "psycopg", "psycopg_binary"]),
+        (
+            "worker",
+            [
+                "service.cli",
+                "service.working.worker",
+                "service.working.driver",
+                "service.working.trial_process",
+                "search.tune",
+            ],
+        ),
     ],
 )
 def test_an_image_holds_what_its_program_imports(name: str, modules: list[str]) -> None:

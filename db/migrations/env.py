@@ -1,4 +1,4 @@
-"""What Alembic runs its scripts by: the connection that `db.migration` hands over, in the transaction under way."""
+"""What Alembic runs its scripts by: the connection that `db.sql.migration` hands over, in the transaction under way."""
 
 from alembic import context
 

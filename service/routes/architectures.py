@@ -9,27 +9,28 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from db.records import ArchitectureRecord, JobState
+from db.records.results import ArchitectureRecord
+from db.records.states import JobState
 from db.stores import ArchitectureQuery
 from search.architecture import Architecture
 from search.cost_table import compute_costs
 from search.data.catalogue import DATASETS
 from search.results import StudyCosts
-from service.auth import Downloader, Reader, Writer
-from service.etags import answer, etag_of_content, is_known
-from service.guarded_route import GuardedRoute
-from service.idempotency import IdempotencyKey
 from service.pages.tree_drawing import tree_svg
-from service.paging import DEFAULT_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
-from service.planning import plan_export_job, plan_retrain_job
-from service.problems import refuse_field
-from service.request_schemas import ExportBody, RetrainBody
-from service.result_schemas import ArchitectureAnswer, ArchitecturePage, ArchitectureSummary, JsonExport
 from service.routes.jobs import PageSize, PageToken
-from service.schemas import Job
-from service.server_parts import Parts
-from service.stored_files import describe_digest
-from service.submission import Submission, submit_job
+from service.schemas.jobs import Job
+from service.schemas.requests import ExportBody, RetrainBody
+from service.schemas.results import ArchitectureAnswer, ArchitecturePage, ArchitectureSummary, JsonExport
+from service.web.auth import Downloader, Reader, Writer
+from service.web.etags import answer, etag_of_content, is_known
+from service.web.guarded_route import GuardedRoute
+from service.web.idempotency import IdempotencyKey
+from service.web.paging import DEFAULT_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
+from service.web.planning import plan_export_job, plan_retrain_job
+from service.web.problems import refuse_field
+from service.web.server_parts import Parts
+from service.web.stored_files import describe_digest
+from service.web.submission import Submission, submit_job
 
 router = APIRouter(route_class=GuardedRoute, tags=["architectures"])
 _ONE = "/api/v1/architectures/{architecture_id}"

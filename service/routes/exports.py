@@ -8,15 +8,16 @@ from fastapi import APIRouter, Header
 from fastapi.responses import Response, StreamingResponse
 
 from db.errors import NotFoundError
-from db.records import FileRecord, JobKind, JobRecord, JobState
-from service.auth import Downloader
+from db.records.jobs import FileRecord, JobRecord
+from db.records.states import JobKind, JobState
 from service.errors import ArtifactNameError
-from service.guarded_route import GuardedRoute
-from service.problems import ProblemError
 from service.routes.jobs import JobRoutes
 from service.routes.trials import TrialRoutes
-from service.server_parts import Parts, ServerParts
-from service.stored_files import ByteRange, describe_digest, open_stored, parse_range, read_pieces
+from service.web.auth import Downloader
+from service.web.guarded_route import GuardedRoute
+from service.web.problems import ProblemError
+from service.web.server_parts import Parts, ServerParts
+from service.web.stored_files import ByteRange, describe_digest, open_stored, parse_range, read_pieces
 
 router = APIRouter(route_class=GuardedRoute)
 for _kind, _tag in ((JobKind.RETRAIN, "retrains"), (JobKind.EXPORT, "exports")):

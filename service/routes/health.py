@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from db.errors import DbError
-from service.auth import Public, Reader
-from service.guarded_route import GuardedRoute
-from service.monitoring import CONTENT_TYPE, measure_queue_lag
-from service.problems import KINDS, ProblemError
-from service.server_parts import Parts
-from service.server_schemas import Health, ProblemDescription, Readiness, Version
+from service.schemas.server import Health, ProblemDescription, Readiness, Version
+from service.web.auth import Public, Reader
+from service.web.guarded_route import GuardedRoute
+from service.web.monitoring import CONTENT_TYPE, measure_queue_lag
+from service.web.problems import KINDS, ProblemError
+from service.web.server_parts import Parts
 
 router = APIRouter(route_class=GuardedRoute, tags=["server"])
 _NO_STORE = {"Cache-Control": "no-store"}

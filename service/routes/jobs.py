@@ -15,18 +15,19 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime
 
 from db.errors import IllegalMoveError, NotFoundError
-from db.records import ALLOWED_ACTIONS, JobKind, JobRecord, JobState, NewJob, NewTrial, Reason, StopMode
+from db.records.jobs import JobRecord, NewJob, NewTrial
+from db.records.states import ALLOWED_ACTIONS, JobKind, JobState, Reason, StopMode
 from db.stores import JobChanges, JobQuery
-from service.auth import Caller, Reader, Writer
-from service.etags import answer, check_unchanged, etag_of_version
-from service.idempotency import IdempotencyKey
-from service.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
-from service.planning import options_of, plan_search_job, rebuild_search_body
-from service.problems import ProblemError
-from service.request_schemas import JobPatch
-from service.schemas import Job, JobPage, list_allowed_actions
-from service.server_parts import Parts, ServerParts
-from service.submission import COLLECTIONS, Submission, accept_job, submit_job
+from service.schemas.jobs import Job, JobPage, list_allowed_actions
+from service.schemas.requests import JobPatch
+from service.web.auth import Caller, Reader, Writer
+from service.web.etags import answer, check_unchanged, etag_of_version
+from service.web.idempotency import IdempotencyKey
+from service.web.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
+from service.web.planning import options_of, plan_search_job, rebuild_search_body
+from service.web.problems import ProblemError
+from service.web.server_parts import Parts, ServerParts
+from service.web.submission import COLLECTIONS, Submission, accept_job, submit_job
 
 PageSize = Annotated[
     int, Query(ge=0, le=10**9, description=f"Rows per page; more than {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.")

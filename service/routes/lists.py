@@ -7,10 +7,10 @@ from fastapi.responses import Response
 
 from models.catalogue import BACKBONES
 from search.data.catalogue import DATASETS, DatasetInfo
-from service.auth import Reader
-from service.etags import answer
-from service.guarded_route import GuardedRoute
-from service.server_schemas import BackboneAnswer, BackboneTable, DatasetAnswer, DatasetTable, TaskAnswer, TaskTable
+from service.schemas.server import BackboneAnswer, BackboneTable, DatasetAnswer, DatasetTable, TaskAnswer, TaskTable
+from service.web.auth import Reader
+from service.web.etags import answer
+from service.web.guarded_route import GuardedRoute
 
 router = APIRouter(route_class=GuardedRoute, tags=["lists"])
 

@@ -7,27 +7,27 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from db.records import JobKind
-from service.auth import Reader, Writer
-from service.etags import answer
-from service.fronts import FrontQuestion, build_front
-from service.guarded_route import GuardedRoute
-from service.idempotency import IdempotencyKey
-from service.planning import (
+from db.records.states import JobKind
+from service.routes.jobs import JobRoutes
+from service.routes.trials import TrialRoutes
+from service.schemas.jobs import Job
+from service.schemas.requests import SearchBody
+from service.schemas.results import Estimate, Front, MaddsRange, Validation
+from service.web.auth import Reader, Writer
+from service.web.etags import answer
+from service.web.fronts import FrontQuestion, build_front
+from service.web.guarded_route import GuardedRoute
+from service.web.idempotency import IdempotencyKey
+from service.web.planning import (
     PlannedJob,
     check_schedulable,
     estimate_disk_bytes,
     estimate_seconds,
     plan_search_job,
 )
-from service.problems import FieldError, ProblemError
-from service.request_schemas import SearchBody
-from service.result_schemas import Estimate, Front, MaddsRange, Validation
-from service.routes.jobs import JobRoutes
-from service.routes.trials import TrialRoutes
-from service.schemas import Job
-from service.server_parts import Parts
-from service.submission import Submission, submit_job
+from service.web.problems import FieldError, ProblemError
+from service.web.server_parts import Parts
+from service.web.submission import Submission, submit_job
 
 router = APIRouter(route_class=GuardedRoute, tags=["searches"])
 _XAxis = Annotated[str, Query(pattern="^(madds|params)$", description="Cost: madds or params.")]

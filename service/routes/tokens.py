@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from db.errors import NotFoundError
-from service.auth import Caller, Reader, Writer
-from service.guarded_route import GuardedRoute
-from service.problems import ProblemError, refuse_field
-from service.request_schemas import TokenBody
-from service.server_parts import Parts
-from service.server_schemas import CreatedToken, TokenAnswer, TokenList
-from service.token_format import ROLE_SCOPES, make_token
+from service.schemas.requests import TokenBody
+from service.schemas.server import CreatedToken, TokenAnswer, TokenList
+from service.web.auth import Caller, Reader, Writer
+from service.web.guarded_route import GuardedRoute
+from service.web.problems import ProblemError, refuse_field
+from service.web.server_parts import Parts
+from service.web.token_format import ROLE_SCOPES, make_token
 
 router = APIRouter(route_class=GuardedRoute, tags=["tokens"])
 

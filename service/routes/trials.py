@@ -9,15 +9,16 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from db.errors import NotFoundError
-from db.records import JobKind, TrialRecord
-from service.auth import Reader
-from service.etags import answer
-from service.problems import FieldError, ProblemError
+from db.records.jobs import TrialRecord
+from db.records.states import JobKind
 from service.routes.jobs import JobRoutes
-from service.schemas import Attempt, AttemptList, LogEntry, LogPage, MetricList, MetricSeries, Trial, TrialList
-from service.server_parts import Parts, ServerParts
-from service.submission import COLLECTIONS
-from service.thinning import thin_points
+from service.schemas.jobs import Attempt, AttemptList, LogEntry, LogPage, MetricList, MetricSeries, Trial, TrialList
+from service.web.auth import Reader
+from service.web.etags import answer
+from service.web.problems import FieldError, ProblemError
+from service.web.server_parts import Parts, ServerParts
+from service.web.submission import COLLECTIONS
+from service.web.thinning import thin_points
 
 _BIG = 2**53
 After = Annotated[int, Query(ge=0, lt=_BIG, description="Only what comes after this number.")]

@@ -11,16 +11,13 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from db.errors import LeaseLostError
-from db.records import Claim, FileRecord, MetricPoint, NewArchitecture, Progress, Reason, Resources
+from db.records.jobs import Claim, FileRecord, MetricPoint, Progress, Resources
+from db.records.results import NewArchitecture
+from db.records.states import Reason
 from db.stores import WorkerHello
 from search.architecture import Architecture
 from search.delta import score_documents
-from service.auth import Worker
-from service.guarded_route import GuardedRoute, MendingRoute
-from service.problems import ProblemError, refuse_field
-from service.server_parts import Parts, ServerParts
-from service.token_format import make_attempt_token
-from service.worker_schemas import (
+from service.schemas.worker import (
     ClaimAnswer,
     ClaimBody,
     ClaimedTrialAnswer,
@@ -36,6 +33,11 @@ from service.worker_schemas import (
     TrialStateAnswer,
     describe_claimed_job,
 )
+from service.web.auth import Worker
+from service.web.guarded_route import GuardedRoute, MendingRoute
+from service.web.problems import ProblemError, refuse_field
+from service.web.server_parts import Parts, ServerParts
+from service.web.token_format import make_attempt_token
 
 router = APIRouter(route_class=GuardedRoute, tags=["worker"])
 mending_router = APIRouter(route_class=MendingRoute, tags=["worker"])

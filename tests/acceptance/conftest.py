@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.client import Client
-from service.client_connection import Connection, Patience, Request
-from service.client_records import FoundArchitecture, Job, SearchRequest
-from service.process_sessions import kill_session, list_session
+from service.client_parts.connection import Connection, Patience, Request
+from service.client_parts.records import FoundArchitecture, Job, SearchRequest
+from service.working.process_sessions import kill_session, list_session
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresCluster

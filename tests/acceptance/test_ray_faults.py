@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.process_sessions import is_alive, list_session
+from service.working.process_sessions import is_alive, list_session
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Reference, Site
@@ -83,7 +83,7 @@ def test_a_killed_ray_head_is_replaced(ray_site: Site, reference: Reference) -> 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("part", ["raylet/raylet", "service.ray_head"])
+@pytest.mark.parametrize("part", ["raylet/raylet", "service.working.ray_head"])
 def test_a_ray_that_loses_another_part_is_replaced(ray_site: Site, part: str, reference: Reference) -> None:
     """The long form of B3: the same for its other vital processes."""
     kill_part_of_the_head(ray_site, part, reference)

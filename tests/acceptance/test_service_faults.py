@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from service.client_connection import Connection, Patience
+from service.client_parts.connection import Connection, Patience
 from service.errors import AttemptLostError
-from service.process_sessions import is_alive
-from service.server_files import ServerFiles
-from service.token_format import make_attempt_token
-from service.worker_client import AttemptClient
+from service.serving.server_files import ServerFiles
+from service.web.token_format import make_attempt_token
+from service.working.process_sessions import is_alive
+from service.working.worker_client import AttemptClient
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Reference, Site, WorkerProcess

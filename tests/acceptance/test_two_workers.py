@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.process_sessions import is_alive
+from service.working.process_sessions import is_alive
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Reference, Site

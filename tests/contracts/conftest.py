@@ -10,23 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete
 
-from db.engine import Database, Transaction, build_engine, parse_url
-from db.memory import MemoryStore
-from db.records import (
-    Claim,
-    ClaimedTrial,
-    JobKind,
-    JobRecord,
-    Json,
-    NewArchitecture,
-    NewJob,
-    NewTrial,
-    Resources,
-    TrialRecord,
-)
+from db.memory.store import MemoryStore
+from db.records.jobs import Claim, ClaimedTrial, JobRecord, Json, NewJob, NewTrial, Resources, TrialRecord
+from db.records.results import NewArchitecture
+from db.records.states import JobKind
 from db.rules import Policy
-from db.schema import metadata
-from db.sql_store import SqlStore, open_store
+from db.sql.engine import Database, Transaction, build_engine, parse_url
+from db.sql.schema import metadata
+from db.sql.store import SqlStore, open_store
 from db.stores import QueueLimits, Store, WorkerHello
 
 if TYPE_CHECKING:

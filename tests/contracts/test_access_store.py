@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.errors import ConflictError, IdempotencyMismatchError, NotFoundError
-from db.records import SavedResponse, TokenRecord
+from db.records.access import SavedResponse, TokenRecord
 from db.stores import Idempotency
 
 if TYPE_CHECKING:

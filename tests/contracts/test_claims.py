@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.errors import LeaseLostError, NotFoundError
-from db.records import (
-    AttemptState,
-    JobState,
-    MetricPoint,
-    Progress,
-    Reason,
-    Resources,
-    StopMode,
-    TrialState,
-)
+from db.records.jobs import MetricPoint, Progress, Resources
+from db.records.states import AttemptState, JobState, Reason, StopMode, TrialState
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Desk

@@ -17,7 +17,9 @@ from db.errors import (
     QueueFullError,
     StaleVersionError,
 )
-from db.records import JobKind, JobState, Reason, Resources, SavedResponse, StopMode, TrialState
+from db.records.access import SavedResponse
+from db.records.jobs import Resources
+from db.records.states import JobKind, JobState, Reason, StopMode, TrialState
 from db.stores import Idempotency, JobChanges, JobQuery, QueueLimits
 
 if TYPE_CHECKING:

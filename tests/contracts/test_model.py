@@ -15,24 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from sqlalchemy import delete
 
-from db.engine import Database, Transaction
 from db.errors import DbError
-from db.memory import MemoryStore
-from db.records import (
-    JobKind,
-    Json,
-    MetricPoint,
-    NewArchitecture,
-    NewJob,
-    NewTrial,
-    Progress,
-    Reason,
-    Resources,
-    StopMode,
-)
+from db.memory.store import MemoryStore
+from db.records.jobs import Json, MetricPoint, NewJob, NewTrial, Progress, Resources
+from db.records.results import NewArchitecture
+from db.records.states import JobKind, Reason, StopMode
 from db.rules import Policy
-from db.schema import metadata
-from db.sql_store import SqlStore, open_store
+from db.sql.engine import Database, Transaction
+from db.sql.schema import metadata
+from db.sql.store import SqlStore, open_store
 from db.stores import JobChanges, JobQuery, QueueLimits, Store, WorkerHello
 
 IDS = ("id", "job_id", "trial_id", "reused_from")

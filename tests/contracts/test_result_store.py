@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from db.errors import NotFoundError
-from db.records import FrontRow
+from db.records.results import FrontRow
 from db.stores import ArchitectureQuery
 
 if TYPE_CHECKING:
-    from db.records import ArchitectureRecord, JobRecord
+    from db.records.jobs import JobRecord
+    from db.records.results import ArchitectureRecord
     from tests.contracts.conftest import Desk
 
 

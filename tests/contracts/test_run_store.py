@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db.records import MetricPoint, Reason
+from db.records.jobs import MetricPoint
+from db.records.states import Reason
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Desk

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db.engine import Database, build_engine, parse_url
-from db.records import ClaimedTrial, JobKind, JobRecord, NewJob, NewTrial
-from db.sql_store import SqlStore, open_store
+from db.records.jobs import ClaimedTrial, JobRecord, NewJob, NewTrial
+from db.records.states import JobKind
+from db.sql.engine import Database, build_engine, parse_url
+from db.sql.store import SqlStore, open_store
 from db.stores import QueueLimits, WorkerHello
 
 BROKEN = {

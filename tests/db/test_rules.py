@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.records import RETRIED, AttemptState, JobState, Reason, Resources, TrialState
+from db.records.jobs import Resources
+from db.records.states import RETRIED, AttemptState, JobState, Reason, TrialState
 from db.rules import (
     TOLD_TO_STOP,
     EndedAttempt,

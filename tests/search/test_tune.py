@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from search.tune import _TrialActor
-from service.process_sessions import list_session
-from service.ray_head import RayHead
 from service.settings import child_environment
+from service.working.process_sessions import list_session
+from service.working.ray_head import RayHead
 
 SCENARIOS = Path(__file__).with_name("tune_scenarios.py")
 Report = dict[str, Any]

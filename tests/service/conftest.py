@@ -24,8 +24,8 @@ from search.results import (
     StudyTask,
 )
 from service.cli import main
+from service.commands.shell import Engine, Shell
 from service.settings import Settings
-from service.shell import Engine, Shell
 
 
 @dataclass(frozen=True)

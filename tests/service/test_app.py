@@ -21,7 +21,7 @@ HEAVY = {"torch", "ray", "numpy", "scipy", "skimage", "sklearn", "fvcore", "onnx
 LOAD = """
 import sys
 from pathlib import Path
-from db.memory import MemoryStore
+from db.memory.store import MemoryStore
 from service.app import create_app
 from service.server_settings import ServerSettings
 create_app(ServerSettings("/", Path("/"), bytes(32), "1"), MemoryStore()).openapi()

@@ -1,6 +1,6 @@
 """The first tables.
 
-Spelled out here and not taken from `db.schema`: what changes there later must not change what this revision built.
+Spelled out here and not taken from `db.sql.schema`: what changes there later must not change what this revision built.
 """
 
 import sqlalchemy as sa

@@ -16,15 +16,15 @@ import httpx
 import pytest
 import uvicorn
 
-from db.records import JobRecord
-from db.sql_store import SqlStore, open_store
+from db.records.jobs import JobRecord
+from db.sql.store import SqlStore, open_store
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import compute_costs
 from search.data.catalogue import get_dataset_info, resolve_tasks
 from service.app import create_app
 from service.server_settings import EventLimits, ServerSettings
-from service.token_format import make_token
+from service.web.token_format import make_token
 
 VERSION = "9.9.9"
 TASKS = ("left", "right")

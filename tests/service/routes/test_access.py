@@ -11,7 +11,7 @@ import pytest
 
 from service.app import create_app
 from service.server_settings import RateLimits
-from service.token_format import make_token, read_token, sign_token
+from service.web.token_format import make_token, read_token, sign_token
 
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server, StartServer

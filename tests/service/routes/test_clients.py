@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from db.records import MetricPoint, Progress, Reason
+from db.records.jobs import MetricPoint, Progress
+from db.records.states import Reason
 from service.client import Client
-from service.client_connection import Connection, Patience
-from service.client_records import SearchRequest, TokenRequest
+from service.client_parts.connection import Connection, Patience
+from service.client_parts.records import SearchRequest, TokenRequest
 from service.errors import AttemptLostError, ServiceProblem, VersionMismatchError
-from service.remote_store import RemoteStore
-from service.storage import Storage
-from service.work_orders import ClaimDocument
-from service.worker_client import AttemptClient, Hello, WorkerClient
+from service.working.remote_store import RemoteStore
+from service.working.storage import Storage
+from service.working.work_orders import ClaimDocument
+from service.working.worker_client import AttemptClient, Hello, WorkerClient
 
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server

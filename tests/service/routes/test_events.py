@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from db.records import Progress
+from db.records.jobs import Progress
 from service.server_settings import EventLimits
 
 if TYPE_CHECKING:

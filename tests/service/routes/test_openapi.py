@@ -12,8 +12,8 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
 
-from service.api_description import PATH, describe_api
 from service.server_settings import RateLimits
+from service.serving.api_description import PATH, describe_api
 
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server, StartServer
@@ -48,7 +48,7 @@ def setting_changes() -> dict[str, Any]:
 
 
 def test_the_committed_description_is_the_present_one() -> None:
-    """After a change of the API, `python -m service.api_description` writes it down."""
+    """After a change of the API, `python -m service.serving.api_description` writes it down."""
     assert PATH.read_text("utf-8") == describe_api()
 
 

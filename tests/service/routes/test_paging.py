@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.records import JobKind, NewJob, NewTrial
+from db.records.jobs import NewJob, NewTrial
+from db.records.states import JobKind
 from db.stores import QueueLimits, Store
-from service.paging import PageTokens
-from service.problems import ProblemError
+from service.web.paging import PageTokens
+from service.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server, StartServer

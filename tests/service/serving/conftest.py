@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import pytest
 
 from service.client import Client
-from service.client_connection import Patience
+from service.client_parts.connection import Patience
 
 START_SECONDS = 60.0  # a busy machine; alone it takes one
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from db.records import Reason
+from db.records.states import Reason
 from service.cli import main
-from service.client_connection import Connection
+from service.client_parts.connection import Connection
+from service.commands.shell import Shell
 from service.settings import Settings
-from service.shell import Shell
-from service.work_orders import ClaimDocument, StoredFile
-from service.worker_client import AttemptClient, Hello, WorkerClient
+from service.working.work_orders import ClaimDocument, StoredFile
+from service.working.worker_client import AttemptClient, Hello, WorkerClient
 
 if TYPE_CHECKING:
     from tests.service.conftest import BuildArchitecture, Outcome, Run

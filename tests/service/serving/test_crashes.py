@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.client import Client
-from service.client_connection import Patience
-from service.client_records import SearchRequest
+from service.client_parts.connection import Patience
+from service.client_parts.records import SearchRequest
 
 if TYPE_CHECKING:
     from tests.service.serving.conftest import Serve, ServerProcess

@@ -20,9 +20,9 @@ from search.results import Results
 CODE = """
 import sys
 from pathlib import Path
-from service.commands_demo import DemoPlace, DemoPlan, run_demo
+from service.commands.demo import DemoPlace, DemoPlan, run_demo
 from service.settings import load_settings
-from service.shell import Shell, load_pipeline
+from service.commands.shell import Shell, load_pipeline
 plan = DemoPlan(tasks=("left", "right"), budgets=("60%",), preset="smoke")
 run_demo(DemoPlace(Path(sys.argv[1]), executor="local"), Shell(load_settings(), load_pipeline), plan)
 """

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from service.client import Client
-from service.client_records import TokenRequest
+from service.client_parts.records import TokenRequest
 from service.errors import ServiceProblem
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from db.records import Progress
-from service.client_connection import Connection, Patience
-from service.client_records import SearchRequest
-from service.worker_client import AttemptClient, Hello, WorkerClient
+from db.records.jobs import Progress
+from service.client_parts.connection import Connection, Patience
+from service.client_parts.records import SearchRequest
+from service.working.worker_client import AttemptClient, Hello, WorkerClient
 
 if TYPE_CHECKING:
     from tests.service.serving.conftest import Serve, ServerProcess

@@ -24,8 +24,8 @@ import pytest
 from search.presets import build_spec
 from search.spec import JobSpec
 from search.trial_plan import PlannedTrial, plan_search
-from service.work_orders import AttemptOrder, ClaimDocument, DriverOrder, RunSettings, split_order
-from service.worker_client import AttemptClient, open_attempt
+from service.working.work_orders import AttemptOrder, ClaimDocument, DriverOrder, RunSettings, split_order
+from service.working.worker_client import AttemptClient, open_attempt
 
 TOKEN = "nas_planted-secret-of-a-worker"
 STEP = 0.02

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from db.records import Reason
-from service.driver import drive
-from service.waiting_room import WaitingRoom
-from service.work_orders import split_order
+from db.records.states import Reason
+from service.working.driver import drive
+from service.working.waiting_room import WaitingRoom
+from service.working.work_orders import split_order
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import Workplace
@@ -75,7 +75,7 @@ def test_a_trial_that_needs_more_gpus_than_there_are_is_refused(workplace: Workp
 def test_a_child_that_falls_gives_its_trial_back_and_the_next_one_runs(workplace: Workplace, wait_until: Wait) -> None:
     """The driver goes on after a child was killed, and stops at SIGTERM with everything given back."""
     first, second = workplace.add("shared", epochs=3000), workplace.add("single-left", epochs=3000)
-    child = workplace.start("service.driver", workplace.driver_order().to_line())
+    child = workplace.start("service.working.driver", workplace.driver_order().to_line())
     wait_until(lambda: "training.state" in first.files, 60, "a checkpoint")
     words = [line.rpartition("process ")[2] for line in workplace.log.splitlines() if "runs in process" in line]
     os.kill(int(words[0].strip(".")), signal.SIGKILL)

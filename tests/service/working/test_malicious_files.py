@@ -15,7 +15,7 @@ import torch
 
 from search.architecture import Architecture
 from search.trial_plan import plan_export
-from service.trial_process import EXIT_ENDED, run_attempt
+from service.working.trial_process import EXIT_ENDED, run_attempt
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import FakeTrial, Workplace

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db.records import Progress
+from db.records.jobs import Progress
 from search.ports import Message, StageFinished, StageProgress, StageStarted
-from service import remote_reporter
 from service.errors import AttemptLostError
-from service.remote_reporter import RemoteReporter
+from service.working import remote_reporter
+from service.working.remote_reporter import RemoteReporter
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import FakeTrial, Workplace

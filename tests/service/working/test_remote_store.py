@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.errors import AttemptLostError, StorageError
-from service.lease import Lease
-from service.remote_store import RemoteStore
-from service.storage import InputFiles, Storage
-from service.work_orders import StoredFile
+from service.working.lease import Lease
+from service.working.remote_store import RemoteStore
+from service.working.storage import InputFiles, Storage
+from service.working.work_orders import StoredFile
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import FakeTrial, Workplace

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from service.lease import EXIT_FENCED
-from service.trial_process import EXIT_ENDED, run_attempt
-from service.work_orders import AttemptOrder
+from service.working.lease import EXIT_FENCED
+from service.working.trial_process import EXIT_ENDED, run_attempt
+from service.working.work_orders import AttemptOrder
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import FakeTrial, Workplace
 
     Wait = Callable[..., None]
 
-TRIAL = "service.trial_process"
+TRIAL = "service.working.trial_process"
 
 
 def without_times(result: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.errors import ServiceProblem, VersionMismatchError
-from service.process_sessions import list_session
-from service.worker import Pace, Worker, WorkRequest
+from service.working.process_sessions import list_session
+from service.working.worker import Pace, Worker, WorkRequest
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import FakeTrial, Workplace
@@ -42,7 +42,7 @@ def request_of(workplace: Workplace, **changes: object) -> WorkRequest:
 def start_worker(workplace: Workplace, executor: str = "local", **changes: str) -> subprocess.Popen[bytes]:
     """Start a worker in a process of its own."""
     code = (
-        "import sys; from service.worker import *; from service.work_orders import RunSettings;"
+        "import sys; from service.working.worker import *; from service.working.work_orders import RunSettings;"
         "settings = RunSettings.model_validate_json(sys.argv[2]);"
         "request = WorkRequest(server=sys.argv[1], token=sys.argv[3], settings=settings, version='1', max_trials=3,"
         "    end_with_stdin=True, pace=Pace(0.05, 0.2, 0.3)); run_worker(request)"

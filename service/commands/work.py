@@ -1,0 +1,82 @@
+"""`bmtas work`: which server to work for, with which token, and what of this machine to offer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+from service.client_access import ServerAccess, find_access
+from service.commands.shell import Shell
+from service.working.machine import count_gpus
+from service.working.work_orders import RunSettings
+from service.working.worker import WorkRequest, run_worker
+
+Executor = Literal["ray", "local"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class WorkerWishes:
+    """How a worker is to work; None leaves the choice to what the machine has.
+
+    Attributes:
+        name: What people read of it.
+        executor: How trials are run.
+        ray_address: Cluster to join; None for a local Ray.
+        device: Where to compute.
+        cpus: Cores that one trial may occupy.
+        gpus: GPUs that one trial may occupy.
+        slots: Jobs at a time.
+        max_trials: Trials of one job that are taken at once.
+        storage: Where the files of trials lie, when not where the server says.
+        end_with_stdin: Whether the end of stdin asks for a stop.
+    """
+
+    name: str
+    executor: Executor
+    ray_address: str | None
+    device: Device
+    cpus: float | None
+    gpus: float | None
+    slots: int
+    max_trials: int
+    storage: str | None
+    end_with_stdin: bool
+
+
+def work(access: ServerAccess, wishes: WorkerWishes, shell: Shell) -> None:
+    """Work until the process is asked to stop.
+
+    Raises:
+        NoTokenError: No token is known.
+        ServiceError: The server refuses this worker, e.g. as one of another program version.
+    """
+    server, token = find_access(access, shell.settings)
+    settings = RunSettings(
+        executor=wishes.executor,
+        device=wishes.device,
+        cache_dir=str(shell.settings.cache_dir),
+        storage_root=wishes.storage,
+        ray_address=wishes.ray_address,
+    )
+    run_worker(
+        WorkRequest(
+            server=server,
+            token=token,
+            settings=settings,
+            version=version("bmtas"),
+            slots=wishes.slots,
+            max_trials=wishes.max_trials,
+            cpus=wishes.cpus if wishes.cpus is not None else float(os.cpu_count() or 1),
+            gpus=wishes.gpus if wishes.gpus is not None else _default_gpus(wishes),
+            name=wishes.name,
+            end_with_stdin=wishes.end_with_stdin,
+        )
+    )
+
+
+def _default_gpus(wishes: WorkerWishes) -> float:
+    """Return the GPUs of this machine, none where trials compute on the CPU."""
+    return 0.0 if wishes.device == "cpu" else float(count_gpus())

@@ -1,0 +1,161 @@
+"""Fronts as answers: the networks of a job or a study in two figures, which of them none beats, and the baselines.
+
+`search.pareto` decides; this file chooses the figures and puts them into words. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.records.jobs import Json
+from db.records.results import FrontRow
+from search.delta import score_documents
+from search.errors import SearchError
+from search.pareto import hypervolume, non_dominated
+from service.schemas.results import Baseline, Front, FrontAxis, FrontPoint
+
+ALGORITHM = "pareto-2"
+"""Named in every front; changes when the same networks would give another front."""
+COSTS = ("madds", "params")
+
+
+@dataclass(frozen=True)
+class FrontQuestion:
+    """Which figures to compare.
+
+    Attributes:
+        x: "madds" or "params"; lower is better.
+        y: "delta_m" or the name of a task.
+        feasible: Whether to leave out networks that exceed their own budget.
+    """
+
+    x: str = "madds"
+    y: str = "delta_m"
+    feasible: bool = False
+
+
+def build_front(
+    rows: Sequence[FrontRow], baselines: Mapping[str, Json], question: FrontQuestion | None = None
+) -> Front:
+    """Return the front of some networks.
+
+    Args:
+        rows: The networks of a job or a study.
+        baselines: Results of the study's baselines by trial name.
+        question: What to compare; MAdds and delta_m without it.
+    """
+    asked = question or FrontQuestion()
+    kept = [row for row in rows if not asked.feasible or row.budget_madds is None or row.madds <= row.budget_madds]
+    xs = [float(row.madds if asked.x == "madds" else row.params) for row in kept]
+    ys = [_read_gain(row.delta_m, row.metrics, asked.y) for row in kept]
+    higher_is_better = asked.y == "delta_m" or _is_higher_better(kept, asked.y)
+    sign = 1.0 if higher_is_better else -1.0
+    rated = [index for index, y in enumerate(ys) if y is not None]
+    pairs = [(xs[index], sign * (ys[index] or 0.0)) for index in rated]
+    front = [rated[index] for index in non_dominated(pairs)]
+    if all(row.metrics is None for row in kept) and not rated:
+        front = list(range(len(kept)))  # searched but not trained: nothing tells them apart, as on the command line
+    on_front = set(front)
+    known = _describe_baselines(baselines, asked)
+    reference = _choose_reference(known, asked)
+    area = None if reference is None or not pairs else hypervolume(pairs, (reference[0], sign * reference[1]))
+    # The points are right by construction: to check thousands of them again would take longer than all the rest.
+    return Front.model_construct(
+        points=[_describe(row, xs[i], ys[i], on_front=i in on_front) for i, row in enumerate(kept)],
+        front=[kept[index].id for index in front],
+        hypervolume=area,
+        reference=reference,
+        baselines=known,
+        x=FrontAxis(name=asked.x, unit="MAdds" if asked.x == "madds" else "parameters", better="lower"),
+        y=FrontAxis(
+            name=asked.y,
+            unit="%" if asked.y == "delta_m" else _metric_name(kept, asked.y),
+            better="higher" if higher_is_better else "lower",
+        ),
+        algorithm=ALGORITHM,
+    )
+
+
+def _describe(row: FrontRow, x: float, y: float | None, *, on_front: bool) -> FrontPoint:
+    """Return a network as a point."""
+    return {
+        "architecture_id": row.id,
+        "job_id": row.job_id,
+        "name": row.name,
+        "seed": row.seed,
+        "budget_madds": row.budget_madds,
+        "madds": row.madds,
+        "params": row.params,
+        "delta_m": row.delta_m,
+        "x": x,
+        "y": y,
+        "on_front": on_front,
+    }
+
+
+def _read_gain(delta_m: float | None, metrics: Json | None, y: str) -> float | None:
+    """Return delta_m or the metric of a task, None where it was not measured."""
+    if y == "delta_m":
+        return delta_m
+    measured = None if metrics is None else metrics.get(y)
+    return None if measured is None else float(measured["value"])
+
+
+def _is_higher_better(rows: Sequence[FrontRow], task: str) -> bool:
+    """Return the direction of a task's metric, as the networks say."""
+    return all(bool(row.metrics[task]["higher_is_better"]) for row in rows if row.metrics and task in row.metrics)
+
+
+def _metric_name(rows: Sequence[FrontRow], task: str) -> str:
+    """Return the name of a task's metric, as the networks say."""
+    return next((str(row.metrics[task]["metric"]) for row in rows if row.metrics and task in row.metrics), "")
+
+
+def _choose_reference(baselines: Mapping[str, Baseline], asked: FrontQuestion) -> tuple[float, float] | None:
+    """Return what the hypervolume counts from: the separate networks, which a useful tree beats in both figures."""
+    single = baselines.get("single")
+    if single is None:
+        return None
+    y = 0.0 if asked.y == "delta_m" else single.y
+    return None if y is None else (single.x, y)
+
+
+def _describe_baselines(results: Mapping[str, Json], asked: FrontQuestion) -> dict[str, Baseline]:
+    """Return the baselines that are complete: all single-task networks as one, and the shared network."""
+    singles = {name: result for name, result in results.items() if name.startswith("single-") and result.get("metrics")}
+    shared = results.get("shared")
+    found: dict[str, Baseline] = {}
+    metrics: dict[str, Any] = {task: value for result in singles.values() for task, value in result["metrics"].items()}
+    tasks = set(metrics) if shared is None or not shared.get("metrics") else set(shared["metrics"])
+    if singles and tasks <= set(metrics):
+        costs = {cost: sum(int(result[cost]) for result in singles.values()) for cost in COSTS}
+        found["single"] = _baseline(costs, metrics, 0.0, asked)
+    if shared is not None and shared.get("metrics"):
+        costs = {cost: int(shared[cost]) for cost in COSTS}
+        delta_m = _score(shared["metrics"], metrics) if "single" in found else None
+        found["shared"] = _baseline(costs, dict(shared["metrics"]), delta_m, asked)
+    return found
+
+
+def _baseline(
+    costs: Mapping[str, int], metrics: dict[str, Any], delta_m: float | None, asked: FrontQuestion
+) -> Baseline:
+    """Return a baseline in the figures that were asked for."""
+    return Baseline(
+        madds=costs["madds"],
+        params=costs["params"],
+        metrics=metrics,
+        delta_m=delta_m,
+        x=float(costs[asked.x]),
+        y=_read_gain(delta_m, metrics, asked.y),
+    )
+
+
+def _score(metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> float | None:
+    """Return delta_m, None where the two do not fit together."""
+    try:
+        return score_documents(metrics, {task: baselines[task] for task in metrics})
+    except (SearchError, KeyError):
+        return None
