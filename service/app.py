@@ -22,8 +22,10 @@ from db.errors import DbError
 from db.stores import Store
 from models.errors import ModelsError
 from search.errors import SearchError
+from service.dashboard.routers import ROUTERS as PAGE_ROUTERS
+from service.dashboard.site import render_problem, wants_page
 from service.errors import ServiceError
-from service.routes import architectures, exports, health, lists, searches, tokens, worker
+from service.routes import architectures, exports, files, health, lists, searches, tokens, worker
 from service.server_settings import ServerSettings
 from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
@@ -41,6 +43,7 @@ _KEPT_SECONDS = 25 * 3600.0  # idempotency keys are promised for 24 hours
 _ROUTERS = (
     searches.router,
     exports.router,
+    files.router,
     architectures.router,
     lists.router,
     tokens.router,
@@ -86,7 +89,7 @@ def create_app(settings: ServerSettings, store: Store) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.parts = parts
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, *PAGE_ROUTERS):
         app.include_router(router)
     for kind in (ProblemError, ServiceError, DbError, SearchError, ModelsError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
@@ -122,6 +125,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         if found is None:
             raise error
         problem = found
+    if wants_page(request):
+        return render_problem(request, problem)
     return problem_response(problem, instance=request.url.path, request_id=request.state.request_id)
 
 

@@ -10,7 +10,7 @@ import hmac
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, NoReturn
 
 from fastapi import Request, Security
@@ -23,9 +23,12 @@ from db.stores import Store
 from service.server_settings import ServerSettings
 from service.web.problems import ProblemError
 from service.web.rate_limits import Allowance, TokenBuckets
-from service.web.token_format import ROLE_SCOPES, read_attempt_token, read_token
+from service.web.token_format import ROLE_SCOPES, make_session, read_attempt_token, read_session, read_token
 
+SESSION_COOKIE = "bmtas_session"
+SESSION_TIME = timedelta(days=7)
 _TOUCH_SECONDS = 60.0
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _UNAUTHORIZED = "Send a valid access token as `Authorization: Bearer nas_...`."
 
 
@@ -41,6 +44,7 @@ class Caller:
         attempt_id: The only attempt it may speak for; None for no such bound.
         expires_at: When the token ends to be valid.
         allowance: What is left of the rate limit.
+        csrf_token: What changes must send along, for a session of a browser; None for a bearer token.
     """
 
     owner: str
@@ -50,6 +54,7 @@ class Caller:
     attempt_id: str | None = None
     expires_at: datetime | None = None
     allowance: Allowance | None = None
+    csrf_token: str | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -108,8 +113,42 @@ Worker = Annotated[Caller, Security(Needs("workers"), scopes=["workers"])]
 Public = Annotated[None, Security(Anyone())]
 
 
+def check_same_origin(request: Request) -> None:
+    """Refuse a request that the page of another server made.
+
+    Raises:
+        ProblemError: foreign_origin.
+    """
+    origin = request.headers.get("origin")
+    # Only host and port are compared: a proxy may speak HTTPS to browsers and HTTP to us.
+    if origin is None or origin.partition("://")[2].lower() != request.headers.get("host", "").lower():
+        raise ProblemError("foreign_origin")
+
+
+def check_session_request(request: Request, caller: Caller) -> None:
+    """Refuse a change in a session unless one of our own pages asks for it, which knows the session's CSRF token.
+
+    Raises:
+        ProblemError: foreign_origin, csrf_failed.
+    """
+    if "origin" in request.headers or request.method not in _SAFE_METHODS:
+        check_same_origin(request)
+    if request.method not in _SAFE_METHODS:
+        check_csrf(caller, request.headers.get("x-csrf-token", ""))
+
+
+def check_csrf(caller: Caller, presented: str) -> None:
+    """Refuse a form or a call that does not bring the CSRF token of its session.
+
+    Raises:
+        ProblemError: csrf_failed.
+    """
+    if caller.csrf_token is None or not hmac.compare_digest(caller.csrf_token.encode(), presented.encode()):
+        raise ProblemError("csrf_failed")
+
+
 class Authenticator:
-    """Turns the Authorization header of a request into a caller.
+    """Turns the Authorization header or the session cookie of a request into a caller.
 
     Args:
         store: Holds the tokens.
@@ -142,6 +181,10 @@ class Authenticator:
         caller = self._find_caller(header)
         if caller is None:
             self._refuse(address)
+        return self._grant(caller, scope)
+
+    def _grant(self, caller: Caller, scope: str) -> Caller:
+        """Return the caller with what is left of their rate limit, or refuse what their token does not allow."""
         buckets = self._work if scope == "workers" else self._requests
         allowance = buckets.take(caller.token_id)
         if not allowance.allowed:
@@ -149,6 +192,36 @@ class Authenticator:
         if scope not in caller.scopes:
             raise ProblemError("forbidden", f"This needs a token with the scope {scope}.", headers=allowance.headers)
         return replace(caller, allowance=allowance)
+
+    def admit_session(self, cookie: str, scope: str) -> Caller | None:
+        """Return the caller of a session, one request counted; None for a session that is over or none of ours.
+
+        Args:
+            cookie: Value of the session cookie.
+            scope: What the route or page needs.
+
+        Raises:
+            ProblemError: forbidden or rate_limited.
+        """
+        presented = read_session(cookie, self._secret, now=datetime.now(UTC))
+        record = None if presented is None else self._store.find_token(presented.token_id)
+        if presented is None or record is None or not self._is_valid(record):
+            return None
+        self._touch(record.id)
+        caller = Caller(record.owner, record.id, record.role, record.scopes, expires_at=record.expires_at)
+        return self._grant(replace(caller, csrf_token=presented.csrf_token), scope)
+
+    def open_session(self, token: str, address: str) -> tuple[Caller, str, datetime]:
+        """Return who an access token is, the cookie of a new session of theirs, and when that ends.
+
+        Raises:
+            ProblemError: unauthorized or rate_limited.
+        """
+        caller = self._find_caller(f"Bearer {token}")
+        if caller is None or caller.attempt_id is not None:
+            self._refuse(address)
+        expires_at = datetime.now(UTC) + SESSION_TIME
+        return caller, make_session(caller.token_id, self._secret, expires_at=expires_at), expires_at
 
     def _find_caller(self, header: str | None) -> Caller | None:
         """Return the caller, or None for a token that is missing, malformed, unknown, wrong, expired or revoked."""

@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from service.web.auth import Anyone, Needs
+from service.web.auth import SESSION_COOKIE, Anyone, Caller, Needs, check_session_request
 from service.web.problems import FieldError, ProblemError
 from service.web.server_parts import ServerParts
 from service.web.strict_body import parse_body
@@ -29,6 +29,7 @@ class GuardedRoute(APIRoute):
     """A route behind its guard."""
 
     mends_text = False
+    any_media_type = False
 
     def get_route_handler(self) -> _Handler:
         """Return the handler of the route with the guard before it."""
@@ -44,13 +45,11 @@ class GuardedRoute(APIRoute):
             parts: ServerParts = request.app.state.parts
             max_bytes = parts.settings.max_worker_body_bytes if for_workers else parts.settings.max_body_bytes
             if isinstance(guard, Needs):
-                header = request.headers.get("authorization")
-                address = request.client.host if request.client else ""
-                caller = await run_in_threadpool(parts.authenticator.admit, header, address, guard.scope)
-                request.state.caller = caller
+                request.state.caller = await run_in_threadpool(_admit, request, parts, guard.scope)
             if "\0" in request.scope["path"]:
                 raise ProblemError("not_found")  # no database takes it, and nothing has such a name
-            _check_accept(request, self)
+            if not self.any_media_type:
+                _check_accept(request, self)
             _check_query(request, query_names)
             if takes_body:
                 await checked.read(max_bytes, mend_text=self.mends_text)
@@ -65,6 +64,18 @@ class MendingRoute(GuardedRoute):
     """A guarded route for what programs wrote: characters that are no text are replaced, not refused."""
 
     mends_text = True
+
+
+def _admit(request: Request, parts: ServerParts, scope: str) -> Caller:
+    """Return the caller that a request names, by its token or, in a browser, by its session."""
+    header, cookie = request.headers.get("authorization"), request.cookies.get(SESSION_COOKIE)
+    if header is None and cookie is not None and scope != "workers":
+        caller = parts.authenticator.admit_session(cookie, scope)
+        if caller is not None:
+            check_session_request(request, caller)
+            return caller
+    address = request.client.host if request.client else ""
+    return parts.authenticator.admit(header, address, scope)
 
 
 def find_guard(dependant: Dependant) -> Needs | Anyone:

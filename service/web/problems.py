@@ -55,6 +55,8 @@ KINDS: Mapping[str, ProblemKind] = {
     "bad_request": ProblemKind(400, "The request cannot be understood."),
     "unauthorized": ProblemKind(401, "A valid access token is needed."),
     "forbidden": ProblemKind(403, "This access token does not allow that."),
+    "foreign_origin": ProblemKind(403, "A page of another server asked for this."),
+    "csrf_failed": ProblemKind(403, "The page that asked for this is not of your present session. Load it again."),
     "not_owner": ProblemKind(403, "Only the owner or an admin may change this."),
     "not_found": ProblemKind(404, "There is nothing at this address."),
     "method_not_allowed": ProblemKind(405, "This address does not know that method."),

@@ -1,5 +1,6 @@
 """Access tokens as text: `nas_<id>_<secret><checksum>` for people and workers, `bmta_<attempt>_<mac>` for attempts.
 
+And sessions of browsers, as what their cookie holds: the id of the token that they were opened with, under a seal.
 Only the SHA-256 of a secret is ever stored (32 random bytes: a slow hash would add nothing). The checksum lets a
 scanner tell a leaked token from noise without asking anyone. Pure, but for the random bytes.
 """
@@ -28,6 +29,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_CHARS = 43  # 32 bytes in base 62
 _CHECKSUM_CHARS = 6  # 32 bits in base 62
 _TOKEN = re.compile(r"nas_([0-9a-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})", re.ASCII)
+_SESSION = re.compile(r"([0-9a-z]{12})\.([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})", re.ASCII)
 _ATTEMPT_TOKEN = re.compile(r"bmta_([0-9A-Za-z_-]{1,80})_([0-9a-f]{64})", re.ASCII)
 
 
@@ -37,6 +39,14 @@ class PresentedToken:
 
     id: str
     secret_sha256: str
+
+
+@dataclass(frozen=True)
+class PresentedSession:
+    """What a sound session cookie says: the token it was opened with, and what its forms must send along."""
+
+    token_id: str
+    csrf_token: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,27 @@ def read_attempt_token(text: str, secret: bytes) -> str | None:
     """Return the id of the attempt that a token speaks for, or None for a text that is no such token."""
     match = _ATTEMPT_TOKEN.fullmatch(text)
     return match[1] if match and hmac.compare_digest(_mac(match[1], secret), match[2]) else None
+
+
+def make_session(token_id: str, secret: bytes, *, expires_at: datetime) -> str:
+    """Return the value of the cookie of a new session; it holds no secret of the token."""
+    body = f"{token_id}.{int(expires_at.timestamp())}.{secrets.token_hex(16)}"
+    return f"{body}.{_seal(b'session', body, secret)}"
+
+
+def read_session(text: str, secret: bytes, *, now: datetime) -> PresentedSession | None:
+    """Return what a session cookie says, or None for a text that is none and for a session that is over."""
+    match = _SESSION.fullmatch(text)
+    if match is None or not hmac.compare_digest(_seal(b"session", text.rpartition(".")[0], secret), match[4]):
+        return None
+    if int(match[2]) <= now.timestamp():
+        return None
+    return PresentedSession(match[1], _seal(b"csrf", text, secret))
+
+
+def _seal(purpose: bytes, text: str, secret: bytes) -> str:
+    """Return the seal of a text, good for one purpose only."""
+    return hmac.new(secret, purpose + b":" + text.encode(), hashlib.sha256).hexdigest()
 
 
 def _mac(attempt_id: str, secret: bytes) -> str:
