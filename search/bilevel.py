@@ -8,7 +8,7 @@ Shapes: B batch, L layers, T tasks, K ops per layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,8 @@ class SearchOutcome:
     Attributes:
         branching: The delivered tree; costs at most the budget.
         arch_logits_LTK: The final logits.
-        history: One row per epoch: losses, expected cost, resource weight, temperature, probabilities.
+        history: One row per epoch: losses, expected cost, resource weight, temperature, probabilities, and as
+            "position" the steps and epochs done by its end.
         score: Loss of all tasks on the logits' samples at the end plus the price of the tree's blocks, both in losses
             of the first step; the less the better. Compares searches of one problem.
     """
@@ -149,8 +150,12 @@ class BilevelSearch:
         reporter: Reporter,
         cancelled: Cancelled,
         seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
+        on_save: Callable[[Sequence[Mapping[str, Any]]], None] = lambda history: None,
     ) -> SearchOutcome | None:
-        """Run to the end, from the saved state where there is one, and return what was found; None when cancelled."""
+        """Run to the end, from the saved state where there is one, and return what was found; None when cancelled.
+
+        `on_save` is told the history so far whenever the state has been saved.
+        """
         saved = find_state(store, state_name, self.device)
         if saved is not None:
             with taking_up(state_name):
@@ -159,7 +164,7 @@ class BilevelSearch:
         total = self._count_steps(0, epochs)
         done = self._count_steps(0, loop.epoch) + loop.step
         reporter.emit(StageStarted(stage, done, total))
-        saver = PeriodicSaver(store, state_name, seconds_between_saves)
+        saver = PeriodicSaver(store, state_name, seconds_between_saves, lambda: on_save(loop.history))
         while loop.epoch < epochs:
             for _ in range(loop.step, self._count_steps(loop.epoch, loop.epoch + 1)):
                 if cancelled():
@@ -343,8 +348,9 @@ class BilevelSearch:
         """Write the epoch's row of history and move on to the next epoch."""
         loop = self.loop
         means = {f"loss {task}": total / count for task, (total, count) in loop.loss_sums.items() if count}
-        loop.history.append({**loop.row, **means})
-        loop.epoch, loop.step = loop.epoch + 1, 0
+        done = loop.epoch + 1
+        loop.history.append({**loop.row, **means, "position": [self._count_steps(0, done), done]})
+        loop.epoch, loop.step = done, 0
 
     def _draw_mix(self, generator: torch.Generator) -> Tensor:
         """Return one relaxed routing for all tasks, thinned when the recipe lets ops go."""

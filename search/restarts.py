@@ -7,7 +7,7 @@ samples that trained the logits, which the weights never saw, plus the price of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from models.branching import Branching
 from search.bilevel import BilevelSearch, SearchOutcome, SearchProblem
 from search.data.splits import derive_seed
 from search.ports import ArtifactStore, Event, Reporter, StageFinished, StageProgress, StageStarted, Surroundings
+from search.routing import ROUTING_NAME, Routing, read_records
 from search.run_state import find_state, save_state, taking_up
 
 
@@ -60,18 +61,21 @@ def search_best(
 ) -> SearchOutcome | None:
     """Return the outcome of the best start, or None when asked to stop; resumes what the store holds.
 
+    Leaves routing.json: while it runs that of the start which runs, in the end that of the best one.
+
     Args:
         problem: What is searched; its recipe says how many starts.
         build_search: Builds the search of a problem that differs in its seed only.
         surroundings: Store, events and word whether to stop.
-        folder: Prefix of the state files; `forget_starts` removes them once the best outcome is stored elsewhere.
+        folder: Prefix of the files; `forget_starts` removes the states once the best outcome is stored elsewhere.
         stage: What events call this.
     """
-    best: SearchOutcome | None = None
+    found: list[SearchOutcome] = []
     for start in range(problem.spec.starts):
         name = _outcome_name(folder, start)
         outcome = _find_outcome(surroundings.store, name, problem)
         if outcome is None:
+            routing = _RoutingWriter(problem, surroundings.store, folder, start)
             search = build_search(replace(problem, seed=choose_start_seed(problem.seed, start)))
             outcome = search.run(
                 store=surroundings.store,
@@ -80,14 +84,49 @@ def search_best(
                 reporter=_PartReporter(surroundings.reporter, start, problem.spec.starts),
                 cancelled=surroundings.cancelled,
                 seconds_between_saves=surroundings.seconds_between_saves,
+                on_save=routing.write,
             )
             if outcome is None:
                 return None
             save_state(surroundings.store, name, _to_state(outcome))
             surroundings.store.delete(_state_name(folder, start))
-        if best is None or outcome.score < best.score:
-            best = outcome
-    return best
+            routing.write(outcome.history)
+        found.append(outcome)
+    best = min(range(len(found)), key=lambda start: found[start].score)
+    _RoutingWriter(problem, surroundings.store, folder, best).write(found[best].history, finished=True)
+    return found[best]
+
+
+class _RoutingWriter:
+    """Leaves routing.json of one start.
+
+    Args:
+        problem: What is searched.
+        store: Takes the file.
+        folder: Prefix of its name.
+        start: Which start, from 0.
+    """
+
+    def __init__(self, problem: SearchProblem, store: ArtifactStore, folder: str, start: int) -> None:
+        self._problem, self._store, self._name, self._start = problem, store, f"{folder}{ROUTING_NAME}", start
+        self._num_rows = 0
+
+    def write(self, history: Sequence[Mapping[str, Any]], *, finished: bool = False) -> None:
+        """Write what a history tells, unless a search that runs has told it before."""
+        if not finished and len(history) == self._num_rows:
+            return
+        self._num_rows = len(history)
+        problem, layers = self._problem, self._problem.costs.layer_names
+        num_tasks = len(problem.tasks)  # and as many ops: the supergraph has one for each
+        routing = Routing(
+            layers=layers,
+            tasks=tuple(task.name for task in problem.tasks),
+            start=self._start + 1,
+            starts=problem.spec.starts,
+            finished=finished,
+            records=read_records(history, (len(layers), num_tasks, num_tasks), problem.spec.temperature_start),
+        )
+        self._store.write(self._name, routing.to_json_bytes())
 
 
 def forget_starts(store: ArtifactStore, folder: str, num_starts: int) -> None:

@@ -80,15 +80,19 @@ class PeriodicSaver:
         store: Where to.
         name: Under which name.
         seconds: Least time between two saves.
+        on_save: Called after every save.
     """
 
-    def __init__(self, store: ArtifactStore, name: str, seconds: float) -> None:
-        self.store, self.name, self.seconds = store, name, seconds
+    def __init__(
+        self, store: ArtifactStore, name: str, seconds: float, on_save: Callable[[], None] = lambda: None
+    ) -> None:
+        self.store, self.name, self.seconds, self.on_save = store, name, seconds, on_save
         self._last = time.monotonic()
 
     def save(self, state: State) -> None:
         """Save now."""
         save_state(self.store, self.name, state)
+        self.on_save()
         self._last = time.monotonic()
 
     def save_if_due(self, state: Callable[[], State]) -> None:

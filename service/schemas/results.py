@@ -60,6 +60,20 @@ def _architecture_fields(record: ArchitectureRecord) -> dict[str, Any]:
     }
 
 
+class TrialFile(AnswerBody):
+    """A file that can be downloaded: its name, size and SHA-256 in hexadecimal."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class TrialFileList(AnswerBody):
+    """The files of a network or a trial, by name."""
+
+    items: list[TrialFile]
+
+
 class ArchitecturePage(AnswerBody):
     """A page of architectures."""
 

@@ -102,6 +102,8 @@ def _find_statuses(path: str, method: str, operation: dict[str, Any]) -> list[in
         statuses |= {404, 409, 422}
     if path.endswith("/content"):
         statuses |= {409, 416}
+    if path.endswith("/files/{name}"):
+        statuses |= {416}
     if path.endswith("/events"):
         statuses |= {410}
     return sorted(statuses)

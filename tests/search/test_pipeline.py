@@ -200,6 +200,7 @@ def test_a_finished_job_leaves_documents_and_no_state(undisturbed: World) -> Non
     wanted |= {f"{folder}architecture.json" for folder in folders}
     assert set(undisturbed.store.contents) - {f"{CANDIDATE}predictions.png"} == wanted | {
         f"{CANDIDATE}search.pt",
+        f"{CANDIDATE}routing.json",
         "results.json",
     }
 

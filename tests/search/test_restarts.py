@@ -23,6 +23,7 @@ from search.ports import (
     never_cancelled,
 )
 from search.restarts import choose_start_seed, forget_starts, search_best
+from search.routing import Routing
 from search.spec import OptimiserSpec, SearchSpec
 
 if TYPE_CHECKING:
@@ -131,15 +132,41 @@ def test_a_stop_leaves_no_trace(lab: Lab, steps: int) -> None:
     assert torch.equal(found.arch_logits_LTK, expected.arch_logits_LTK)
     assert found.history == expected.history
     assert stopped.seeds == whole.seeds[-len(stopped.seeds) :]
-    assert set(stopped.store.contents) == {f"here/search-{start}.pt" for start in (1, 2, 3)}
+    assert set(stopped.store.contents) == {"here/routing.json", *(f"here/search-{start}.pt" for start in (1, 2, 3))}
+    assert stopped.store.read("here/routing.json") == whole.store.read("here/routing.json")
 
 
 def test_finished_starts_are_forgotten_on_demand(lab: Lab) -> None:
-    """Once the outcome is stored elsewhere nothing of the starts stays."""
+    """Once the outcome is stored elsewhere nothing of the starts stays but the routing of the best one."""
     runs = Runs(lab)
     runs.run()
     forget_starts(runs.store, "here/", 3)
-    assert runs.store.contents == {}
+    assert set(runs.store.contents) == {"here/routing.json"}
+
+
+def test_the_routing_is_that_of_the_best_start(lab: Lab) -> None:
+    """In the end routing.json tells of the delivered start, from nothing known to the logits that were delivered."""
+    runs = Runs(lab)
+    found = runs.run()
+    assert found is not None
+    routing = Routing.from_json_bytes(runs.store.read("here/routing.json"))
+    scores = [outcome_of(lab, choose_start_seed(4, start)).score for start in range(3)]
+    assert (routing.start, routing.starts, routing.finished) == (scores.index(min(scores)) + 1, 3, True)
+    assert (routing.layers, routing.tasks) == (lab.costs.layer_names, lab.names)
+    assert [record.epoch for record in routing.records] == [0, 1, 2, 3]
+    last_LTK = torch.tensor(routing.records[-1].probabilities)
+    assert torch.allclose(last_LTK, torch.softmax(found.arch_logits_LTK, dim=-1), atol=6e-5)
+
+
+def test_a_running_search_tells_its_routing_at_every_checkpoint(lab: Lab) -> None:
+    """With each save of its state the file tells what was learnt so far, and that the search still runs."""
+    runs = Runs(lab)
+    for steps, told in ((7, [0, 1, 2]), (2, [0, 1, 2, 3])):  # the second stop comes before the next start knows more
+        assert runs.run(stop_after(steps)) is None
+        routing = Routing.from_json_bytes(runs.store.read("here/routing.json"))
+        assert (routing.start, routing.finished) == (1, False)
+        assert [record.epoch for record in routing.records] == told
+        assert [record.step for record in routing.records] == [0, 2, 5, 8][: len(told)]
 
 
 def test_a_start_of_other_tasks_is_refused(lab: Lab, dense_lab: Lab) -> None:

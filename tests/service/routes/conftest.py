@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import threading
@@ -90,6 +91,15 @@ class Server:
         method = "PUT" if what == "files" else "POST"
         headers["Content-Type"] = "application/json"
         return self.ask(None).request(method, path, content=json.dumps(body), headers=headers)
+
+    def put_file(self, claimed: dict[str, Any], name: str, content: bytes) -> httpx.Response:
+        """Return the answer to a file that a claimed trial left under the storage root."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = f"trials/{claimed['trial']['id']}/{claimed['attempt']['number']}/{name}.{sha256[:12]}"
+        target = Path(self.settings.storage_root) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        return self.call(claimed, "files", {"name": name, "path": path, "sha256": sha256, "num_bytes": len(content)})
 
     def finish(self, claimed: dict[str, Any], value: float | None = 90.0) -> None:
         """Complete a claimed trial as a worker would, with a metric of this value per task, untrained for None."""

@@ -27,7 +27,7 @@ def architecture_id(server: Server) -> str:
     for claimed in server.claim()["trials"]:
         if claimed["trial"]["kind"] == "candidate":
             for name in ("weights.safetensors", "architecture.json", "state.pt"):
-                assert note_file(server, claimed, name, CONTENT).status_code == 200
+                assert server.put_file(claimed, name, CONTENT).status_code == 200
         server.finish(claimed)
     return server.find_architecture(job["id"])
 
@@ -43,19 +43,9 @@ def export_id(server: Server, architecture_id: str) -> str:
     return str(response.json()["id"])
 
 
-def note_file(server: Server, claimed: dict[str, Any], name: str, content: bytes) -> Any:
-    """Return the answer to a file that was put under the storage root."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    path = f"trials/{claimed['trial']['id']}/{claimed['attempt']['number']}/{name}.{sha256[:12]}"
-    target = Path(server.settings.storage_root) / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
-    return server.call(claimed, "files", {"name": name, "path": path, "sha256": sha256, "num_bytes": len(content)})
-
-
 def write_export(server: Server, claimed: dict[str, Any], content: bytes) -> None:
     """Complete an export as a worker would."""
-    assert note_file(server, claimed, "network.onnx", content).status_code == 200
+    assert server.put_file(claimed, "network.onnx", content).status_code == 200
     sha256 = hashlib.sha256(content).hexdigest()
     result = {"format": "onnx", "file": "network.onnx", "sha256": sha256, "bytes": len(content), "opset": 18}
     assert server.call(claimed, "complete", {"result": result}).status_code == 200
@@ -201,7 +191,7 @@ def test_a_file_outside_of_the_storage_is_never_read(server: Server, architectur
     (outside / "network.onnx").write_bytes(CANARY)
     job = server.ask().post(f"/api/v1/architectures/{architecture_id}/exports", json={"format": "onnx"}).json()
     claimed = server.claim()["trials"][0]
-    assert note_file(server, claimed, "network.onnx", CANARY).status_code == 200
+    assert server.put_file(claimed, "network.onnx", CANARY).status_code == 200
     folder = Path(server.settings.storage_root) / "trials" / claimed["trial"]["id"] / "1"
     (stored,) = folder.iterdir()
     stored.unlink()
