@@ -8,6 +8,7 @@ minimum-cost assignment has the size of a maximum matching. Legend: B batch, H W
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from search.data.catalogue import IGNORE_LABEL
 from search.errors import DatasetError
+from search.results import MetricDetails, SideFigure
 
 FloatImage = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -28,7 +30,7 @@ DEFAULT_NUM_THRESHOLDS = 24
 """0.04, 0.08 .. 0.96; 99 gives the 0.01 .. 0.99 that papers print."""
 
 DEFAULT_MAX_DISTANCE = 0.0075
-"""Largest distance of a match as a share of the image diagonal: 0.0075 on PASCAL-Context; NYUD-v2 uses 0.011."""
+"""Largest distance of a match as a share of the image diagonal, as on PASCAL-Context; a task may have its own."""
 
 SUPPRESSION_SLACK = 1.01
 """A pixel survives when this many times its strength reaches its neighbours': plateaus are left to the thinning."""
@@ -83,8 +85,29 @@ class EdgeODS:
             raise DatasetError(
                 "odsF needs at least one labelled pixel, got none. Evaluate on data that carries labels for the task."
             )
+        return float(self._score_thresholds().max())
+
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return the best threshold, and precision and recall there."""
+        del class_names
+        best = int(self._score_thresholds().argmax())
+        matched = int(self.matched[best])
+        shares = {"precision": int(self.predicted[best]), "recall": self.true}
+        return MetricDetails(
+            figures=(
+                SideFigure(name="best threshold", value=round(float(self.thresholds[best]), 4)),
+                *(
+                    SideFigure(name=name, value=round(100 * matched / max(count, 1), 4), unit="%")
+                    for name, count in shares.items()
+                ),
+            )
+        )
+
+    def _score_thresholds(self) -> FloatImage:
+        """Return the F-measure at every threshold, percent."""
         # 2PR / (P + R) with P = matched / predicted and R = matched / true.
-        return 100 * float((2 * self.matched / np.maximum(self.predicted + self.true, 1)).max())
+        scores: FloatImage = 100 * (2 * self.matched / np.maximum(self.predicted + self.true, 1))
+        return scores
 
 
 def suppress_non_maxima(probability_HW: FloatImage) -> FloatImage:

@@ -16,6 +16,7 @@ from torch import nn
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
 from search.errors import DivergedError
+from search.metrics import Metric
 from search.results import MetricValue
 from search.tasks import KINDS, build_metric
 
@@ -56,17 +57,18 @@ def evaluate(
                 metric.update(outputs[name], batch[name].to(device))
             if on_batch is not None:
                 on_batch(done, len(starts))
-    return {task.name: _measured(task, task_metrics[task.name].compute()) for task in tasks}
+    return {task.name: _measured(task, task_metrics[task.name]) for task in tasks}
 
 
-def _measured(task: TaskInfo, value: float) -> MetricValue:
-    kind = KINDS[task.kind]
+def _measured(task: TaskInfo, metric: Metric) -> MetricValue:
+    kind, value = KINDS[task.kind], metric.compute()
     if not math.isfinite(value):
         raise DivergedError(
             f"A metric must be a finite number, got {kind.metric} = {value} for task '{task.name}'. "
             "The training diverged: lower the learning rate."
         )
-    return MetricValue(metric=kind.metric, value=value, higher_is_better=kind.higher_is_better)
+    details = metric.describe(task.class_names)
+    return MetricValue(metric=kind.metric, value=value, higher_is_better=kind.higher_is_better, details=details)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ Legend: B batch, C classes, H W pixels, N thresholds.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -15,9 +16,15 @@ from torch import Tensor
 
 from search.data.catalogue import IGNORE_LABEL
 from search.errors import DatasetError
+from search.results import ClassFigure, MetricDetails, SideFigure
 
 SALIENCY_THRESHOLDS = tuple(round(0.20 + 0.05 * step, 2) for step in range(15))
 """0.20, 0.25 .. 0.90: the thresholds of the code that the literature on PASCAL-Context evaluates saliency with."""
+
+
+ANGLES_BELOW = (11.25, 22.5, 30.0)
+"""Degrees: the limits that papers count normals below."""
+ANGLE_BIN = 0.05  # degrees; the median is known to half of it
 
 
 class Metric(Protocol):
@@ -34,6 +41,17 @@ class Metric(Protocol):
             DatasetError: Nothing that was added carries a label.
         """
         ...
+
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return what stands behind the metric of all batches so far, of which at least one carries a label."""
+        ...
+
+
+def describe_classes(values: Sequence[float | None], class_names: Sequence[str]) -> tuple[ClassFigure, ...]:
+    """Return a row per class, under its number where it has no name."""
+    names = class_names if len(class_names) == len(values) else [str(index) for index in range(len(values))]
+    rounded = [None if value is None else round(value, 4) for value in values]
+    return tuple(ClassFigure(name=name, value=value) for name, value in zip(names, rounded, strict=True))
 
 
 class MeanIoU:
@@ -67,10 +85,20 @@ class MeanIoU:
     def compute(self) -> float:
         """Return the mean over the classes that occur, percent."""
         _require_labels(int(self.confusion.sum()))
-        hits = self.confusion.diagonal().double()
-        union = (self.confusion.sum(dim=0) + self.confusion.sum(dim=1)).double() - hits
+        hits, union = self._count_hits_and_union()
         occurs = union > 0
         return 100 * float((hits[occurs] / union[occurs]).mean())
+
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return the intersection over union of every class, percent."""
+        hits, union = (counts.tolist() for counts in self._count_hits_and_union())
+        values = [100 * hit / size if size > 0 else None for hit, size in zip(hits, union, strict=True)]
+        return MetricDetails(per_class=describe_classes(values, class_names))
+
+    def _count_hits_and_union(self) -> tuple[Tensor, Tensor]:
+        """Return the pixels of every class (C,) that label and prediction share, and those that either has."""
+        hits = self.confusion.diagonal().double()
+        return hits, (self.confusion.sum(dim=0) + self.confusion.sum(dim=1)).double() - hits
 
 
 class Accuracy:
@@ -79,17 +107,31 @@ class Accuracy:
     def __init__(self) -> None:
         self.hits = 0
         self.labelled = 0
+        self.hits_C: Tensor = torch.zeros(0, dtype=torch.int64)
+        self.labelled_C: Tensor = torch.zeros(0, dtype=torch.int64)
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add a batch of logits (B, C) and int64 labels (B,), 255 to ignore."""
         # 255 can never be a hit: no head has that many classes (`search.tasks` refuses it).
-        self.hits += int((output.argmax(dim=1) == label).sum())
+        is_hit = output.argmax(dim=1) == label
+        self.hits += int(is_hit.sum())
         self.labelled += int((label != IGNORE_LABEL).sum())
+        num_classes = output.shape[1]
+        if not len(self.hits_C):
+            self.hits_C, self.labelled_C = (torch.zeros(num_classes, dtype=torch.int64) for _ in range(2))
+        self.hits_C += torch.bincount(label[is_hit], minlength=num_classes).cpu()
+        self.labelled_C += torch.bincount(label[label < num_classes], minlength=num_classes).cpu()
 
     def compute(self) -> float:
         """Return the accuracy, percent."""
         _require_labels(self.labelled)
         return 100 * self.hits / self.labelled
+
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return the accuracy on the samples of every class, percent."""
+        pairs = zip(self.hits_C.tolist(), self.labelled_C.tolist(), strict=True)
+        values = [100 * hits / labelled if labelled else None for hits, labelled in pairs]
+        return MetricDetails(per_class=describe_classes(values, class_names))
 
 
 class SaliencyMaxIoU:
@@ -123,6 +165,12 @@ class SaliencyMaxIoU:
         _require_labels(self.num_images)
         return 100 * float(self.sum_iou_N.max()) / self.num_images
 
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return the best threshold."""
+        del class_names
+        best = self.thresholds[int(self.sum_iou_N.argmax())]
+        return MetricDetails(figures=(SideFigure(name="best threshold", value=best),))
+
 
 class MeanAngularError:
     """Mean angle between predicted and true normal over the labelled pixels, degrees.
@@ -133,6 +181,8 @@ class MeanAngularError:
     def __init__(self) -> None:
         self.sum_degrees = 0.0
         self.num_pixels = 0
+        self.num_below = dict.fromkeys(ANGLES_BELOW, 0)
+        self.num_by_bin = torch.zeros(round(180 / ANGLE_BIN) + 1, dtype=torch.int64)
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add a batch of raw outputs (B, 3, H, W) and unit normals (B, 3, H, W), 255 in all channels to ignore."""
@@ -144,13 +194,32 @@ class MeanAngularError:
         cosine_P = (predicted_P3 * true_P3).sum(dim=1)
         degrees_P = torch.rad2deg(torch.atan2(sine_P, cosine_P))
         nowhere_P = (predicted_P3 == 0).all(dim=1)
-        self.sum_degrees += float(torch.where(nowhere_P, torch.full_like(degrees_P, 90.0), degrees_P).sum())
+        degrees_P = torch.where(nowhere_P, torch.full_like(degrees_P, 90.0), degrees_P)
+        self.sum_degrees += float(degrees_P.sum())
         self.num_pixels += int(valid_BHW.sum())
+        for limit in ANGLES_BELOW:
+            self.num_below[limit] += int((degrees_P < limit).sum())
+        known_P = degrees_P[degrees_P.isfinite()]
+        self.num_by_bin += torch.bincount((known_P / ANGLE_BIN).long(), minlength=len(self.num_by_bin)).cpu()
 
     def compute(self) -> float:
         """Return the mean angular error, degrees."""
         _require_labels(self.num_pixels)
         return self.sum_degrees / self.num_pixels
+
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return mean and median angle, the latter to half a bin, and the shares of pixels below the usual limits."""
+        del class_names
+        cumulated = self.num_by_bin.cumsum(dim=0)
+        middle_bin = int(torch.searchsorted(cumulated, (int(cumulated[-1]) + 1) // 2))
+        angles = {"mean": self.compute(), "median": (middle_bin + 0.5) * ANGLE_BIN}
+        shares = {f"below {limit:g}\u00b0": 100 * count / self.num_pixels for limit, count in self.num_below.items()}
+        return MetricDetails(
+            figures=(
+                *(SideFigure(name=name, value=round(value, 4), unit="degrees") for name, value in angles.items()),
+                *(SideFigure(name=name, value=round(value, 4), unit="%") for name, value in shares.items()),
+            )
+        )
 
 
 class RootMeanSquareError:
@@ -159,17 +228,34 @@ class RootMeanSquareError:
     def __init__(self) -> None:
         self.sum_squares = 0.0
         self.num_pixels = 0
+        self.sum_relative = 0.0
+        self.num_relative = 0
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add a batch of raw outputs (B, 1, H, W) and labels (B, 1, H, W), metres, 255 to ignore."""
         valid = label != IGNORE_LABEL
-        self.sum_squares += float((output[valid].double() - label[valid].double()).square().sum())
+        error_P, true_P = output[valid].double() - label[valid].double(), label[valid].double()
+        self.sum_squares += float(error_P.square().sum())
         self.num_pixels += int(valid.sum())
+        ahead_P = true_P > 0  # nothing can be said in shares of no distance
+        self.sum_relative += float((error_P[ahead_P].abs() / true_P[ahead_P]).sum())
+        self.num_relative += int(ahead_P.sum())
 
     def compute(self) -> float:
         """Return the root mean square error, metres."""
         _require_labels(self.num_pixels)
         return math.sqrt(self.sum_squares / self.num_pixels)
+
+    def describe(self, class_names: Sequence[str]) -> MetricDetails:
+        """Return the error in metres, and the mean of absolute errors as shares of the true depth."""
+        del class_names
+        relative = self.sum_relative / max(self.num_relative, 1)
+        return MetricDetails(
+            figures=(
+                SideFigure(name="rmse", value=round(self.compute(), 6), unit="m"),
+                SideFigure(name="abs_rel", value=round(relative, 6)),
+            )
+        )
 
 
 def _require_labels(count: int) -> None:

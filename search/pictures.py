@@ -1,26 +1,27 @@
 """Predictions beside labels as one contact sheet, for the report and for a look at a dataset.
 
 A block per sample: the image with the answers of its classification tasks below it, then a column per dense task with
-the prediction under the label. `search.colouring` makes the colours. Shapes: B batch, C channels, H W pixels.
+the prediction under the label; a sheet of one task has its legend below. `search.colouring` makes the colours.
+Shapes: B batch, C channels, H W pixels.
 """
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from search.colouring import Colours, Range, colour_image, colour_label, colour_prediction
 from search.data.catalogue import IGNORE_LABEL, TaskInfo
 from search.data.loading import TaskDataset
 from search.evaluate import eval_mode
+from search.legends import draw_legend
+from search.lettering import INK, LINE, PAPER, QUIET, WRONG, clip, font, measure
 from search.tasks import KINDS
 
 PAGE_WIDTH = 980
@@ -29,9 +30,7 @@ PAGE_WIDTH = 980
 _SMALLEST_TILE, _LARGEST_TILE = 72, 160
 _ENLARGED_TILE = 144
 _MARGIN, _GAP, _BLOCK_GAP = 10, 4, 18
-_LINE, _SIDE = 17, 20  # height of a line of text, width of the upright words "label" and "prediction"
-_TEXT_SIZE = 13
-_PAPER, _INK, _QUIET, _WRONG = (255, 255, 255), (32, 36, 44), (110, 116, 128), (190, 20, 30)
+_SIDE = 20  # width of the upright words "label" and "prediction"
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,14 @@ class Answer:
 
     text: str
     is_wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """PNGs of the same samples: one sheet of all tasks, and by name one of each task with its legend."""
+
+    sheet: bytes
+    by_task: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,8 @@ def draw_predictions(
     indices: Sequence[int],
     *,
     device: torch.device | str,
-) -> bytes:
-    """Return a PNG of samples with their labels and what a network makes of them; its modes stay as they were.
+) -> Pictures:
+    """Return pictures of samples with their labels and what a network makes of them; its modes stay as they were.
 
     Args:
         network: On `device`; maps image (B, C, H, W) to one raw output per task name.
@@ -79,12 +86,16 @@ def draw_predictions(
     batch = dataset.batch(list(indices))
     with eval_mode(network), torch.no_grad():
         outputs = network(batch["image"].to(device))
-    return _draw_sheet(batch, tasks, {task.name: outputs[task.name].cpu() for task in tasks})
+    found = {task.name: outputs[task.name].cpu() for task in tasks}
+    return Pictures(
+        sheet=_write_png(_draw_sheet(batch, tasks, found)),
+        by_task={task.name: _write_png(_draw_task(batch, task, found[task.name])) for task in tasks},
+    )
 
 
 def draw_samples(dataset: TaskDataset, tasks: Sequence[TaskInfo], indices: Sequence[int]) -> bytes:
     """Return a PNG of samples with their labels; see `draw_predictions`."""
-    return _draw_sheet(dataset.batch(list(indices)), tasks, None)
+    return _write_png(_draw_sheet(dataset.batch(list(indices)), tasks, None))
 
 
 def describe_answer(task: TaskInfo, label: int, predicted: int | None) -> Answer:
@@ -123,15 +134,40 @@ def _name_class(task: TaskInfo, index: int) -> str:
     return task.class_names[index] if task.class_names else str(index)
 
 
-def _draw_sheet(batch: Mapping[str, Tensor], tasks: Sequence[TaskInfo], outputs: Mapping[str, Tensor] | None) -> bytes:
-    """Return a PNG of a batch, with predictions where there are outputs."""
+def _write_png(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG."""
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _draw_task(batch: Mapping[str, Tensor], task: TaskInfo, output: Tensor) -> Image.Image:
+    """Return the picture of one task, its legend below the samples."""
+    sheet = _draw_sheet(batch, [task], {task.name: output})
+    if not KINDS[task.kind].dense:
+        return sheet
+    label = batch[task.name]
+    classes: set[int] = set()
+    if task.kind in ("segmentation", "parts"):
+        classes = set(label.unique().tolist()) - {IGNORE_LABEL} | set(output.argmax(dim=1).unique().tolist())
+    depth_range = find_depth_range(label) if task.kind == "depth" else (0.0, 1.0)
+    width = sheet.width - 2 * _MARGIN
+    legend = draw_legend(task, width, classes=sorted(classes), depth_range=depth_range)
+    size = max(sheet.width, legend.width + 2 * _MARGIN), sheet.height + legend.height + _MARGIN
+    page = Image.new("RGB", size, PAPER)
+    page.paste(sheet, (0, 0))
+    page.paste(legend, (_MARGIN, sheet.height))
+    return page
+
+
+def _draw_sheet(
+    batch: Mapping[str, Tensor], tasks: Sequence[TaskInfo], outputs: Mapping[str, Tensor] | None
+) -> Image.Image:
+    """Return the picture of a batch, with predictions where there are outputs."""
     assert len(batch["image"]) > 0, "a sheet shows at least one sample"
     ranges = {task.name: find_depth_range(batch[task.name]) for task in tasks if task.kind == "depth"}
     blocks = [_build_block(index, batch, tasks, outputs, ranges) for index in range(len(batch["image"]))]
-    sheet = _paste_blocks([_draw_block(block) for block in blocks])
-    stream = io.BytesIO()
-    sheet.save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+    return _paste_blocks([_draw_block(block) for block in blocks])
 
 
 def _build_block(
@@ -164,24 +200,24 @@ def _draw_block(block: _Block) -> Image.Image:
     tile = fit_tile((block.image.shape[0], block.image.shape[1]))
     height, width = tile
     num_rows = max((len(column.tiles) for column in block.columns), default=1)
-    top = _LINE if block.columns else 0
+    top = LINE if block.columns else 0
     left = width + _GAP + (_SIDE if num_rows == 2 else 0)
     # Words may grow wider than the image, but not into the predictions beside it.
-    words_width = width if block.columns else max([width, *(_measure(answer.text) for answer in block.answers)])
-    words_height = height + _GAP + len(block.answers) * _LINE
+    words_width = width if block.columns else max([width, *(measure(answer.text) for answer in block.answers)])
+    words_height = height + _GAP + len(block.answers) * LINE
     size = (
         left + len(block.columns) * (width + _GAP) if block.columns else words_width,
         top + max(words_height, num_rows * (height + _GAP)),
     )
-    sheet = Image.new("RGB", size, _PAPER)
+    sheet = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(sheet)
     sheet.paste(_to_tile(block.image, tile), (0, top))
     for line, answer in enumerate(block.answers):
-        place = (0, top + height + _GAP + line * _LINE)
-        pen.text(place, _clip(answer.text, words_width), fill=_WRONG if answer.is_wrong else _INK, font=_font())
+        place = (0, top + height + _GAP + line * LINE)
+        pen.text(place, clip(answer.text, words_width), fill=WRONG if answer.is_wrong else INK, font=font())
     for number, column in enumerate(block.columns):
         x = left + number * (width + _GAP)
-        pen.text((x, 0), _clip(column.heading, width), fill=_INK, font=_font())
+        pen.text((x, 0), clip(column.heading, width), fill=INK, font=font())
         for row, colours in enumerate(column.tiles):
             sheet.paste(_to_tile(colours, tile), (x, top + row * (height + _GAP)))
     if num_rows == 2:
@@ -199,7 +235,7 @@ def _paste_blocks(blocks: Sequence[Image.Image]) -> Image.Image:
         2 * _MARGIN + per_row * (width + _BLOCK_GAP) - _BLOCK_GAP,
         2 * _MARGIN + num_rows * (height + _BLOCK_GAP) - _BLOCK_GAP,
     )
-    page = Image.new("RGB", size, _PAPER)
+    page = Image.new("RGB", size, PAPER)
     for number, block in enumerate(blocks):
         row, column = divmod(number, per_row)
         page.paste(block, (_MARGIN + column * (width + _BLOCK_GAP), _MARGIN + row * (height + _BLOCK_GAP)))
@@ -215,27 +251,7 @@ def _to_tile(colours_HW3: Colours, size: tuple[int, int]) -> Image.Image:
 
 def _write_upright(sheet: Image.Image, text: str, place: tuple[int, int], height: int) -> None:
     """Write a quiet word that reads upwards, centred along a tile of some height whose side begins at `place`."""
-    strip = Image.new("RGB", (height, _SIDE - 2), _PAPER)
+    strip = Image.new("RGB", (height, _SIDE - 2), PAPER)
     pen = ImageDraw.Draw(strip)
-    pen.text(((height - pen.textlength(text, font=_font())) / 2, 0), text, fill=_QUIET, font=_font())
+    pen.text(((height - pen.textlength(text, font=font())) / 2, 0), text, fill=QUIET, font=font())
     sheet.paste(strip.transpose(Image.Transpose.ROTATE_90), place)
-
-
-def _clip(text: str, width: int) -> str:
-    """Return as much of a text as fits into some pixels."""
-    if _measure(text) <= width:
-        return text
-    while text and _measure(f"{text}..") > width:
-        text = text[:-1]
-    return f"{text}.."
-
-
-def _measure(text: str) -> int:
-    """Return the width of a line of text in pixels."""
-    return math.ceil(_font().getlength(text))
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font that comes with Pillow."""
-    return ImageFont.load_default(_TEXT_SIZE)

@@ -24,6 +24,7 @@ from search.results import (
     Results,
     SharedBaseline,
     SingleBaseline,
+    add_latencies,
     thin_history,
 )
 from search.run_state import find_state
@@ -72,7 +73,9 @@ def retrain_architecture(
         RunCancelledError: It was asked to stop; its state is in the store.
     """
     ground = open_ground(architecture, dataset, preset, seed, surroundings)
-    return train_network(ground, architecture, "", f"retrain {dataset}").metrics
+    metrics = train_network(ground, architecture, "", f"retrain {dataset}").metrics
+    picture_network(ground, architecture, "")
+    return metrics
 
 
 def evaluate_candidate(
@@ -99,19 +102,25 @@ def evaluate_candidate(
 def _run_baselines(study: OpenStudy) -> Baselines:
     """Return both baselines, trained by the candidates' recipe: a network per task, and one encoder for all."""
     costs, names = study.costs, [task.name for task in study.tasks]
-    single: dict[str, MetricValue] = {}
+    singles = []
     for name in names:
         architecture = describe_baseline(study, [name])
-        single |= train_network(study.ground, architecture, f"baselines/single-{name}/", f"single {name}").metrics
-    architecture = describe_baseline(study, names)
-    shared = train_network(study.ground, architecture, "baselines/shared/", "fully shared").metrics
+        singles.append(train_network(study.ground, architecture, f"baselines/single-{name}/", f"single {name}"))
+    single: dict[str, MetricValue] = {task: value for each in singles for task, value in each.metrics.items()}
+    shared = train_network(study.ground, describe_baseline(study, names), "baselines/shared/", "fully shared")
     return Baselines(
-        single=SingleBaseline(madds=costs.single_madds, params=costs.single_params, metrics=single),
+        single=SingleBaseline(
+            madds=costs.single_madds,
+            params=costs.single_params,
+            metrics=single,
+            latency=add_latencies([each.latency for each in singles]),
+        ),
         shared=SharedBaseline(
             madds=costs.shared_madds,
             params=costs.shared_params,
-            metrics=shared,
-            delta_m=compute_delta_m(shared, single),
+            metrics=shared.metrics,
+            delta_m=compute_delta_m(shared.metrics, single),
+            latency=shared.latency,
         ),
     )
 
@@ -120,10 +129,11 @@ def _run_candidate(study: OpenStudy, name: str, budget_madds: int, baselines: Ba
     """Return the candidate of one budget: searched, and where baselines are wanted retrained and evaluated."""
     folder = f"candidates/{name}/"
     architecture = search_architecture(study, folder, f"search {name}", budget_madds)
-    metrics = delta_m = None
+    metrics = delta_m = latency = None
     if baselines is not None:
-        metrics = train_network(study.ground, architecture, folder, f"retrain {name}").metrics
+        evaluation = train_network(study.ground, architecture, folder, f"retrain {name}")
         picture_network(study.ground, architecture, folder)
+        metrics, latency = evaluation.metrics, evaluation.latency
         delta_m = compute_delta_m(metrics, baselines.single.metrics)
     return Candidate(
         name=name,
@@ -134,6 +144,7 @@ def _run_candidate(study: OpenStudy, name: str, budget_madds: int, baselines: Ba
         metrics=metrics,
         architecture=f"{folder}architecture.json",
         seed=study.spec.seed,
+        latency=latency,
     )
 
 

@@ -24,6 +24,11 @@ HistoryRow = dict[str, float]
 History = dict[str, tuple[HistoryRow, ...]]
 
 
+def _is_none(value: object) -> bool:
+    """Return whether an optional part is not there; documents leave it out."""
+    return value is None
+
+
 class _Frozen(BaseModel):
     """Base of all parts: frozen, no unknown keys, finite numbers only."""
 
@@ -101,12 +106,59 @@ class Study(_Frozen):
     costs: StudyCosts
 
 
+class ClassFigure(_Frozen):
+    """The metric of one class; None where the class occurs neither in labels nor in predictions."""
+
+    name: Name
+    value: float | None
+
+
+class SideFigure(_Frozen):
+    """A figure that is usually told beside a metric; the unit is "" for a plain number."""
+
+    name: Name
+    value: float
+    unit: str = ""
+
+
+class MetricDetails(_Frozen):
+    """What stands behind a metric.
+
+    Attributes:
+        per_class: One row per class in the order of the classes, in the metric's own unit; empty without classes.
+        figures: The side figures that are usual for the kind of task.
+    """
+
+    per_class: tuple[ClassFigure, ...] = ()
+    figures: tuple[SideFigure, ...] = ()
+
+
 class MetricValue(_Frozen):
-    """A measured metric of one task, in the metric's own unit."""
+    """A measured metric of one task, in the metric's own unit, with what stands behind it where that was kept."""
 
     metric: Name
     value: float
     higher_is_better: bool
+    details: Annotated[MetricDetails | None, Field(exclude_if=_is_none)] = None
+
+
+class Latency(_Frozen):
+    """How long a network takes for one image: the median of some passes, on one device.
+
+    Attributes:
+        latency_ms: Milliseconds of a forward pass of one image in evaluation mode.
+        device: Name of the processor or the GPU.
+        threads: Threads of the processor that the pass could use.
+        num_passes: Passes that were timed.
+    """
+
+    latency_ms: Annotated[float, Field(gt=0)]
+    device: Name
+    threads: Side
+    num_passes: Side
+
+
+OptionalLatency = Annotated[Latency | None, Field(exclude_if=_is_none)]
 
 
 class Evaluation(_Frozen):
@@ -118,6 +170,7 @@ class Evaluation(_Frozen):
         params: Parameters.
         metrics: Per task.
         history: One row per epoch.
+        latency: How long it takes for one image, on the device that trained it; differs from run to run.
     """
 
     preset: str
@@ -125,6 +178,7 @@ class Evaluation(_Frozen):
     params: Count
     metrics: dict[str, MetricValue]
     history: tuple[HistoryRow, ...]
+    latency: OptionalLatency = None
 
     def to_json_bytes(self) -> bytes:
         """Return the document as UTF-8 JSON, newline at the end."""
@@ -145,11 +199,12 @@ class Evaluation(_Frozen):
 
 
 class SingleBaseline(_Frozen):
-    """T separate networks: what delta_m is measured against."""
+    """T separate networks: what delta_m is measured against; their latency is that of one after the other."""
 
     madds: Count
     params: Count
     metrics: dict[str, MetricValue]
+    latency: OptionalLatency = None
 
 
 class SharedBaseline(_Frozen):
@@ -159,6 +214,7 @@ class SharedBaseline(_Frozen):
     params: Count
     metrics: dict[str, MetricValue]
     delta_m: float
+    latency: OptionalLatency = None
 
 
 class Baselines(_Frozen):
@@ -180,6 +236,7 @@ class Candidate(_Frozen):
         metrics: Per task; None when it was not retrained.
         architecture: Path of its architecture.json below the folder of results.json, with forward slashes.
         seed: Seed of the trial.
+        latency: How long it takes for one image; None when it was not retrained.
     """
 
     name: Name
@@ -190,6 +247,7 @@ class Candidate(_Frozen):
     metrics: dict[str, MetricValue] | None
     architecture: Name
     seed: Count
+    latency: OptionalLatency = None
 
 
 class Results(_Frozen):
@@ -250,6 +308,17 @@ class Results(_Frozen):
         except ValueError as error:
             reason = str(error).rstrip(".")
         raise StateFileError(f"{source_name} is not a usable results file: {reason}. Run the search again.")
+
+
+def add_latencies(latencies: Sequence[Latency | None]) -> Latency | None:
+    """Return the latency of networks that run one after the other; None where one, or its device, is not the same."""
+    known = [latency for latency in latencies if latency is not None]
+    if len(known) < len(latencies) or len({(latency.device, latency.threads) for latency in known}) != 1:
+        return None
+    total_ms = sum(latency.latency_ms for latency in known)
+    return known[0].model_copy(
+        update={"latency_ms": total_ms, "num_passes": min(latency.num_passes for latency in known)}
+    )
 
 
 def thin_history(history: Mapping[str, Sequence[Mapping[str, object]]], max_rows: int = 150) -> History:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from search import losses, metrics
 from search.data.catalogue import IGNORE_LABEL, TaskInfo, TaskKind
-from search.edges import EdgeODS
 from search.errors import SettingError
 
 
@@ -97,7 +96,9 @@ def build_metric(task: TaskInfo) -> metrics.Metric:
         case "saliency":
             return metrics.SaliencyMaxIoU()
         case "edge":
-            return EdgeODS()
+            from search.edges import EdgeODS  # noqa: PLC0415 - scipy takes half a second, and few jobs have edges
+
+            return EdgeODS(max_distance=task.edge_tolerance)
         case "normals":
             return metrics.MeanAngularError()
         case "depth":
@@ -120,4 +121,9 @@ def _check_task(task: TaskInfo) -> None:
         raise SettingError(
             f"Edge task '{task.name}' needs a weight of its positive pixels between 0 and 1, "
             f"got {task.positive_weight}. Set positive_weight, e.g. 0.95."
+        )
+    if task.kind == "edge" and not 0 < task.edge_tolerance < 1:
+        raise SettingError(
+            f"Edge task '{task.name}' needs a tolerance between 0 and 1, a share of the image diagonal, got "
+            f"{task.edge_tolerance}. Set edge_tolerance, e.g. 0.0075."
         )

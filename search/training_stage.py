@@ -1,7 +1,7 @@
 """The stage that every concrete network goes through: trained, measured, pictured, its files left in one folder.
 
 Baselines, candidates and architectures that were brought along all come here, which makes them comparable. A folder
-holds architecture.json, weights.safetensors, evaluation.json, and of a candidate predictions.png.
+holds architecture.json, weights.safetensors, evaluation.json, and of what is no baseline pictures of predictions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from search.data.catalogue import DatasetInfo, TaskInfo, get_embedded_dataset_in
 from search.data.loading import LoadedData, load_data
 from search.errors import RunCancelledError, StateFileError
 from search.evaluate import evaluate
+from search.latency import measure_latency
 from search.networks import build_network, choose_device, load_network
 from search.pictures import draw_predictions
 from search.ports import StageFinished, StageProgress, StageStarted, Surroundings
@@ -145,15 +146,21 @@ def measure_network(
 
 
 def picture_network(ground: TrainingGround, architecture: Architecture, folder: str) -> None:
-    """Leave a picture of what the trained network of a folder predicts on the first validation samples."""
-    store, picture, samples = ground.around.store, f"{folder}predictions.png", ground.data.val
-    if store.exists(picture):
+    """Leave pictures of what the trained network of a folder predicts on the first validation samples.
+
+    predictions.png shows all tasks, predictions-TASK.png one of them with its legend.
+    """
+    store, tasks, samples = ground.around.store, ground.tasks_of(architecture), ground.data.val
+    names = {task.name: f"{folder}predictions-{task.name}.png" for task in tasks}
+    sheet = f"{folder}predictions.png"
+    if all(store.exists(name) for name in (sheet, *names.values())):
         return
     network = load_network(architecture, store.read(f"{folder}weights.safetensors")).to(ground.device)
     indices = range(min(NUM_PICTURED, len(samples)))
-    store.write(
-        picture, draw_predictions(network, samples, ground.tasks_of(architecture), indices, device=ground.device)
-    )
+    pictures = draw_predictions(network, samples, tasks, indices, device=ground.device)
+    for task, name in names.items():
+        store.write(name, pictures.by_task[task])
+    store.write(sheet, pictures.sheet)
 
 
 def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str, stage: str) -> Evaluation:
@@ -174,6 +181,7 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
     if history is None:
         raise RunCancelledError
     metrics = measure_network(ground, network, architecture, f"evaluate {stage}")
+    latency = measure_latency(network, ground.data.val.batch([0])["image"].to(ground.device))
     weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in network.state_dict().items()}
     around.store.write(f"{folder}weights.safetensors", save_safetensors(weights))
     evaluation = Evaluation(
@@ -182,6 +190,7 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
         params=architecture.params,
         metrics=metrics,
         history=tuple(history),
+        latency=latency,
     )
     around.store.write(f"{folder}evaluation.json", evaluation.to_json_bytes())  # last: all others are whole
     around.store.delete(state_name)

@@ -46,8 +46,8 @@ def run_trial(spec: TrialSpec, inputs: Mapping[str, bytes], surroundings: Surrou
 
     Returns:
         Of a network: "architecture", "metrics" (None where it was not trained), "madds", "params", "history" (rows with
-        their "stage") and, of a candidate, the last "probabilities_LTK". Of an export: "format", "file" (its name in
-        the store), "sha256", "bytes", "opset", "largest_difference" and "outputs".
+        their "stage"), of a trained one its "latency" and, of a candidate, the last "probabilities_LTK". Of an export:
+        "format", "file" (its name in the store), "sha256", "bytes", "opset", "largest_difference" and "outputs".
 
     Raises:
         SearchError, ModelsError: The trial cannot be run as asked.
@@ -148,5 +148,6 @@ def _describe(architecture: Architecture, evaluation: Evaluation | None, surroun
     if evaluation is not None:
         rows[TRAIN_STAGE] = evaluation.history
         result["metrics"] = {task: measured.model_dump(mode="json") for task, measured in evaluation.metrics.items()}
+        result["latency"] = None if evaluation.latency is None else evaluation.latency.model_dump(mode="json")
     result["history"] = [{"stage": stage, **row} for stage, kept in thin_history(rows).items() for row in kept]
     return result

@@ -179,6 +179,27 @@ class Client:
         download(self._connection, promise, target)
         return Fetched(str(target), file_format, promise.sha256, promise.num_bytes)
 
+    def list_files(self, architecture_id: str) -> list[Json]:
+        """Return the files of a network that can be fetched, each as {name, bytes, sha256}."""
+        return list(self._json(Request("GET", _files_path(architecture_id)))["items"])
+
+    def fetch_file(self, architecture_id: str, name: str, target: Path) -> Fetched:
+        """Write a file of a network to a path: a picture of its predictions, its routing over training, its weights.
+
+        Raises:
+            ServiceProblem: The network has no such file (404), or the server refused.
+            ChecksumError: What arrived is not what the server promised.
+            OSError: The disk refused.
+        """
+        row = next((row for row in self.list_files(architecture_id) if row["name"] == name), None)
+        if row is None:
+            raise ServiceProblem(
+                f"The network {architecture_id} has no file '{name[:100]}'.", status=404, code="not_found"
+            )
+        promise = Promise(f"{_files_path(architecture_id)}/{name}", str(row["sha256"]), int(row["bytes"]))
+        download(self._connection, promise, target)
+        return Fetched(str(target), name.rpartition(".")[2], promise.sha256, promise.num_bytes)
+
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[ServerEvent]:
         """Yield what happens to a job until it has ended, each event once, over lost connections and restarts.
 
@@ -257,6 +278,11 @@ class Client:
 def _job_path(job_id: str) -> str:
     """Return the path of a job, whose id says what kind it is."""
     return f"{_API}/{_COLLECTIONS.get(job_id.partition('_')[0], 'searches')}/{job_id}"
+
+
+def _files_path(architecture_id: str) -> str:
+    """Return the path of the files of a network."""
+    return f"{_API}/architectures/{architecture_id}/files"
 
 
 def _read_promise(job: Job) -> Promise:

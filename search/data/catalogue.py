@@ -28,6 +28,8 @@ class TaskInfo:
         channels: Output channels of its head (number of classes, 3 for normals, 1 for depth, edges and saliency).
         class_names: Names of the classes where the kind has classes, else empty.
         positive_weight: Weight of the positive pixels of an edge task, in (0, 1); None where it does not apply.
+        edge_tolerance: Largest distance between a predicted and a true edge pixel that count as one, as a share of the
+            image diagonal; of edge tasks only.
     """
 
     name: str
@@ -35,6 +37,7 @@ class TaskInfo:
     channels: int
     class_names: tuple[str, ...] = ()
     positive_weight: float | None = None
+    edge_tolerance: float = 0.0075
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ DATASETS: dict[str, DatasetInfo] = {
             tasks=(
                 TaskInfo("semseg", "segmentation", len(NYUD_OBJECTS), NYUD_OBJECTS),
                 TaskInfo("normals", "normals", 3),
-                TaskInfo("edge", "edge", 1, positive_weight=0.8),
+                TaskInfo("edge", "edge", 1, positive_weight=0.8, edge_tolerance=0.011),  # as the literature does
                 TaskInfo("depth", "depth", 1),
             ),
             image_channels=3,

@@ -24,11 +24,10 @@ from service.commands.folders import SPEC_NAME, claimed_folder
 from service.commands.interruption import sigterm_as_interrupt
 from service.commands.jobs import check_succeeded, watch_job
 from service.commands.own_server import own_server
-from service.commands.runs import REPORT_NAME
-from service.commands.server_results import ServerResults, collect_results
+from service.commands.runs import REPORT_NAME, write_report
+from service.commands.server_results import ServerResults, collect_results, fetch_files
 from service.commands.shell import Shell
 from service.commands.tables import build_results_table, print_table
-from service.pages.report import render_report
 
 if TYPE_CHECKING:
     from service.commands.work import Device, Executor
@@ -114,7 +113,9 @@ def _search(plan: DemoPlan, place: DemoPlace, shell: Shell) -> ServerResults:
                 job = client.resume(job.id)
             job = watch_job(client, job, shell)
             check_succeeded(job)
-            return collect_results(spec, client.list_trials(job.id), client.get_front(job.id))
+            front = client.get_front(job.id)
+            fetch_files(client, front, folder)
+            return collect_results(spec, client.list_trials(job.id), front)
     except (RunCancelledError, KeyboardInterrupt):
         raise RunCancelledError(
             f"Stopped; the service has saved its state. Go on with `bmtas demo --out {place.folder}`."
@@ -126,4 +127,4 @@ def _write(found: ServerResults, store: FolderStore) -> None:
     for candidate in found.results.candidates:
         store.write(candidate.architecture, found.architectures[candidate.name].to_json_bytes())
     store.write("results.json", found.results.to_json_bytes())
-    store.write(REPORT_NAME, render_report(found.results, found.architectures, []).encode())
+    write_report(found.results, store)

@@ -124,11 +124,11 @@ def _run_study(spec: JobSpec, folder: Path, request: RunRequest, shell: Shell) -
     """Return the results of a job after it ran in its folder; the report stands beside them."""
     with _surroundings(folder, spec.model_dump(mode="json"), request, shell) as surroundings:
         results = shell.load_engine().run_job(spec, surroundings)
-        _write_report(results, surroundings.store)
+        write_report(results, surroundings.store)
     return results
 
 
-def _write_report(results: Results, store: ArtifactStore) -> None:
+def write_report(results: Results, store: ArtifactStore) -> None:
     """Write the report of a study beside its results, with the candidates' pictures where the run left some."""
     architectures, pictures = {}, []
     for candidate in results.candidates:

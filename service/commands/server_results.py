@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from search.architecture import Architecture, Provenance
 from search.cost_table import CostTable, compute_costs
@@ -23,12 +24,14 @@ from search.results import (
     StudyTask,
 )
 from search.spec import JobSpec
+from service.client import Client
 from service.client_parts.records import Front, Trial
 from service.errors import WaitedJobError
 
 _STAGES = {"search": "search", "train": "retrain"}
 _SINGLE = "single-"
 _SHARED = "shared"
+_FETCHED = (".png", ".json")  # not the weights: the service keeps them
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,21 @@ def collect_results(spec: JobSpec, trials: Sequence[Trial], front: Front) -> Ser
         history={stage: rows for trial in trials for stage, rows in _read_history(trial).items()},
     )
     return ServerResults(results, found)
+
+
+def fetch_files(client: Client, front: Front, folder: Path) -> None:
+    """Leave below a folder what the server keeps of every candidate beside its tree, where a run leaves it itself.
+
+    Raises:
+        ServiceError: The server refused or is away.
+        OSError: The disk refused.
+    """
+    for point in front.points:
+        place = folder / "candidates" / point.name
+        place.mkdir(parents=True, exist_ok=True)
+        for row in client.list_files(point.id):
+            if row["name"].endswith(_FETCHED):
+                client.fetch_file(point.id, row["name"], place / row["name"])
 
 
 def _is_candidate(trial: Trial) -> bool:

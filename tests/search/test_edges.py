@@ -144,6 +144,9 @@ def test_sums_run_over_the_data_set() -> None:
     metric.update(20 * truth - 10, truth)
     metric.update(torch.full_like(truth, -10.0), truth)
     assert metric.compute() == pytest.approx(200 / 3)
+    figures = {figure.name: figure.value for figure in metric.describe(()).figures}
+    assert 2 / (1 / figures["precision"] + 1 / figures["recall"]) == pytest.approx(200 / 3, abs=1e-3)
+    assert 0 < figures["best threshold"] < 1
 
 
 def test_ignored_pixels_count_neither_way() -> None:

@@ -64,6 +64,54 @@ def test_accuracy_counts_labelled_samples() -> None:
     assert metric.compute() == 50
 
 
+def figures_of(metric: metrics.Metric) -> dict[str, float]:
+    """Return the side figures of a metric by name."""
+    return {figure.name: figure.value for figure in metric.describe(()).figures}
+
+
+@FEW
+@given(pairs=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 3, 255])), min_size=1, max_size=30))
+def test_the_classes_make_up_the_metric(pairs: list[tuple[int, int]]) -> None:
+    """The mean over the classes that occur is the mean IoU; the others are told of without a value."""
+    prediction, label = (torch.tensor([[[*part, 0]]]) for part in zip(*pairs, strict=True))
+    metric = metrics.MeanIoU(4)
+    metric.update(one_hot_logits(prediction, 4), label)
+    rows = metric.describe(("sky", "road", "car", "tree")).per_class
+    assert [row.name for row in rows] == ["sky", "road", "car", "tree"]
+    known = [row.value for row in rows if row.value is not None]
+    assert sum(known) / len(known) == pytest.approx(metric.compute(), abs=1e-3)
+
+
+def test_accuracy_tells_of_every_class() -> None:
+    """Hits among the labelled samples of a class, under its number where it has no name, None without samples."""
+    metric = metrics.Accuracy()
+    metric.update(one_hot_logits(torch.tensor([1, 2, 1]), 3), torch.tensor([1, 1, 255]))
+    metric.update(one_hot_logits(torch.tensor([0]), 3), torch.tensor([0]))
+    assert [(row.name, row.value) for row in metric.describe(()).per_class] == [("0", 100), ("1", 50), ("2", None)]
+
+
+def test_normals_tell_median_and_shares() -> None:
+    """Angles of 10, 20 and 80 degrees: the median is 20, one is below 11.25 and two below 22.5."""
+    radians = torch.deg2rad(torch.tensor([10.0, 20.0, 80.0]))
+    output = torch.stack([radians.sin(), torch.zeros(3), radians.cos()]).reshape(1, 3, 1, 3)
+    metric = metrics.MeanAngularError()
+    metric.update(output, torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1).expand(1, 3, 1, 3))
+    found = figures_of(metric)
+    assert found["mean"] == pytest.approx(110 / 3, abs=1e-3)
+    assert found["median"] == pytest.approx(20, abs=metrics.ANGLE_BIN)
+    shares = [found["below 11.25\u00b0"], found["below 22.5\u00b0"], found["below 30\u00b0"]]
+    assert shares == pytest.approx([100 / 3, 200 / 3, 200 / 3], abs=1e-3)
+
+
+def test_depth_tells_the_relative_error() -> None:
+    """Errors of 1 m at 2 m and of 1 m at 4 m are 0.375 on average."""
+    metric = metrics.RootMeanSquareError()
+    metric.update(
+        torch.tensor([1.0, 5.0, 3.0]).reshape(1, 1, 1, 3), torch.tensor([2.0, 4.0, 255.0]).reshape(1, 1, 1, 3)
+    )
+    assert figures_of(metric) == {"rmse": pytest.approx(1.0), "abs_rel": pytest.approx(0.375)}
+
+
 def test_saliency_takes_the_best_threshold() -> None:
     """Probabilities .3 on the object and .1 beside it are perfect at one threshold and scored there."""
     truth = torch.tensor([[1.0, 1.0, 0.0, 0.0]]).reshape(1, 1, 2, 2)

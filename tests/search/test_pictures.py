@@ -72,8 +72,8 @@ def test_only_wrong_answers_are_red() -> None:
     dataset = Memory({"image": torch.zeros(1, 1, 24, 24), "letter": torch.tensor([1])})
     right = Oracle({"letter": torch.tensor([[0.0, 1.0, 0.0]])})
     wrong = Oracle({"letter": torch.tensor([[0.0, 0.0, 1.0]])})
-    assert count_red(draw_predictions(right, dataset, [LETTER], [0], device=CPU)) == 0
-    assert count_red(draw_predictions(wrong, dataset, [LETTER], [0], device=CPU)) > 20
+    assert count_red(draw_predictions(right, dataset, [LETTER], [0], device=CPU).sheet) == 0
+    assert count_red(draw_predictions(wrong, dataset, [LETTER], [0], device=CPU).sheet) > 20
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,26 @@ def test_the_prediction_stands_under_its_label() -> None:
     label_B1HW = torch.zeros(1, 1, 96, 100)
     label_B1HW[..., 30:50, 20:70] = 1
     dataset = Memory({"image": torch.zeros(1, 3, 96, 100), "sal": label_B1HW})
-    page = read(draw_predictions(Oracle({"sal": 60 * label_B1HW - 30}), dataset, [task], [0], device=CPU))
+    page = read(draw_predictions(Oracle({"sal": 60 * label_B1HW - 30}), dataset, [task], [0], device=CPU).sheet)
     tile = colour_label(task, label_B1HW[0], (0.0, 1.0))
     left, top = 10 + 100 + 4 + 20, 10 + 17
     assert (page[top : top + 96, left : left + 100] == tile).all()
     assert (page[top + 100 : top + 196, left : left + 100] == tile).all()
+
+
+def test_every_task_has_a_picture_of_its_own(tmp_path: Path) -> None:
+    """Beside the sheet of all tasks stands one of each, its legend below; the network is asked once for all of them."""
+    info, dataset = load_val("scenes", (96, 112), 2, tmp_path)
+    shapes = {task.name: torch.zeros(2, task.channels, 96, 112) for task in info.tasks}
+    network = Oracle(shapes)
+    pictures = draw_predictions(network, dataset, info.tasks, [0, 1], device=CPU)
+    assert network.modes == [False]
+    assert list(pictures.by_task) == [task.name for task in info.tasks]
+    sheet = read(pictures.sheet)
+    for png in pictures.by_task.values():
+        page = read(png)
+        assert page.shape[1] < sheet.shape[1]
+        assert (page[-27:-10] != 255).any()  # the legend
 
 
 def test_samples_of_every_dense_task_fill_a_row_each(tmp_path: Path) -> None:
@@ -127,7 +142,7 @@ def test_small_images_are_enlarged_and_stand_side_by_side(tmp_path: Path) -> Non
     """Digits have no dense task: samples share rows as long as they fit on the page."""
     info, dataset = load_val("digits", (24, 24), 9, tmp_path)
     outputs = {task.name: torch.zeros(9, task.channels) for task in info.tasks}
-    page = read(draw_predictions(Oracle(outputs), dataset, info.tasks, range(9), device=CPU))
+    page = read(draw_predictions(Oracle(outputs), dataset, info.tasks, range(9), device=CPU).sheet)
     assert 144 * 4 < page.shape[1] <= PAGE_WIDTH
     assert page.shape[0] > 2 * 144
 

@@ -28,7 +28,7 @@ from search.errors import (
 from search.pipeline import evaluate_candidate, retrain_architecture, run_job
 from search.ports import Event, MemoryStore, Message, StageFinished, Surroundings
 from search.presets import build_spec
-from search.results import Results
+from search.results import Evaluation, Results
 from search.run_state import find_state
 from search.spec import JobSpec
 
@@ -111,11 +111,11 @@ class World:
 
 
 def without_times(contents: Contents) -> dict[str, Any]:
-    """Return what the files of a run say: JSON without the times of creation, a state's values, other files as are."""
+    """Return what the files of a run say: JSON without times of any kind, a state's values, other files as are."""
 
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: strip(item) for key, item in value.items() if key != "created"}
+            return {key: strip(item) for key, item in value.items() if key not in ("created", "latency")}
         return [strip(item) for item in value] if isinstance(value, list) else value
 
     said: dict[str, Any] = dict(contents)
@@ -194,15 +194,29 @@ def test_a_finished_job_is_not_done_again(undisturbed: World) -> None:
 
 
 def test_a_finished_job_leaves_documents_and_no_state(undisturbed: World) -> None:
-    """Every network has its three files, the search its history, and no state file is left behind."""
+    """Every network has its three files, the search history and routing, candidates pictures; no state is left."""
     folders = ["baselines/shared/", *(f"baselines/single-{task}/" for task in small_job().tasks), CANDIDATE]
     wanted = {f"{folder}{name}" for folder in folders for name in ("evaluation.json", "weights.safetensors")}
     wanted |= {f"{folder}architecture.json" for folder in folders}
-    assert set(undisturbed.store.contents) - {f"{CANDIDATE}predictions.png"} == wanted | {
+    wanted |= {f"{CANDIDATE}predictions{of}.png" for of in ("", *(f"-{task}" for task in small_job().tasks))}
+    assert set(undisturbed.store.contents) == wanted | {
         f"{CANDIDATE}search.pt",
         f"{CANDIDATE}routing.json",
         "results.json",
     }
+
+
+def test_every_network_is_timed(undisturbed: World) -> None:
+    """Candidates and baselines say how long they take for an image, and on what; separate networks add up."""
+    results = Results.from_json_bytes(undisturbed.store.read("results.json"))
+    assert results.baselines is not None
+    single = results.baselines.single.latency
+    timed = [single, results.baselines.shared.latency, results.candidates[0].latency]
+    assert all(latency is not None and latency.latency_ms > 0 and latency.device for latency in timed)
+    names = [f"baselines/single-{task}/evaluation.json" for task in small_job().tasks]
+    alone = [Evaluation.from_json_bytes(undisturbed.store.read(name)).latency for name in names]
+    assert single is not None
+    assert single.latency_ms == pytest.approx(sum(each.latency_ms for each in alone if each is not None))
 
 
 def test_the_delivered_tree_keeps_its_budget(undisturbed: World) -> None:
@@ -330,6 +344,7 @@ def test_an_architecture_is_retrained_and_evaluated_alike(undisturbed: World) ->
     weights = world.store.read("weights.safetensors")
     again = evaluate_candidate(architecture, weights, "smoke", World(undisturbed.cache_dir).surroundings())
     assert again == metrics
+    assert {"predictions.png", "predictions-left.png"} <= set(world.store.contents)
     assert Architecture.from_json_bytes(world.store.read("architecture.json")) == architecture
 
 

@@ -12,13 +12,18 @@ from search.errors import StateFileError
 from search.results import (
     Baselines,
     Candidate,
+    ClassFigure,
+    Latency,
+    MetricDetails,
     MetricValue,
     Results,
     SharedBaseline,
+    SideFigure,
     SingleBaseline,
     Study,
     StudyCosts,
     StudyTask,
+    add_latencies,
     thin_history,
 )
 
@@ -88,6 +93,28 @@ def _results() -> Results:
 def test_what_is_written_is_read_back() -> None:
     """Results survive writing and reading."""
     assert Results.from_json_bytes(_results().to_json_bytes()) == _results()
+
+
+def test_optional_parts_are_left_out_or_read_back() -> None:
+    """Details of a metric and latencies stand in the file where they are known; a file without them is as good."""
+    latency = Latency(latency_ms=1.5, device="a processor", threads=2, num_passes=9)
+    details = MetricDetails(per_class=(ClassFigure(name="0", value=None),), figures=(SideFigure(name="x", value=1.0),))
+    rich = _candidate("60pct").model_copy(
+        update={"latency": latency, "metrics": {"left": _metrics(0.9)["left"].model_copy(update={"details": details})}}
+    )
+    assert Candidate.model_validate_json(rich.model_dump_json()) == rich
+    plain = _candidate("60pct").model_dump(mode="json")
+    assert "latency" not in plain
+    assert set(plain["metrics"]["left"]) == {"metric", "value", "higher_is_better"}
+
+
+def test_latencies_of_one_device_add_up() -> None:
+    """Networks run one after the other; with one unknown, or on another device, there is no sum."""
+    one = Latency(latency_ms=1.5, device="a processor", threads=2, num_passes=9)
+    total = add_latencies([one, one.model_copy(update={"latency_ms": 2.0, "num_passes": 3})])
+    assert total == one.model_copy(update={"latency_ms": 3.5, "num_passes": 3})
+    assert add_latencies([one, None]) is None
+    assert add_latencies([one, one.model_copy(update={"device": "another"})]) is None
 
 
 def test_the_keys_are_those_of_the_format() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.data.catalogue import DATASETS, TaskInfo, TaskKind
+from search.data.catalogue import DATASETS, TaskInfo, TaskKind, get_dataset_info
+from search.edges import EdgeODS
 from search.errors import SettingError
 from search.tasks import KINDS, build_loss, build_metric, get_loss_weight, has_labels
 
@@ -83,6 +84,21 @@ def test_more_classes_than_labels_can_say_are_refused(build: object) -> None:
     assert callable(build)
     with pytest.raises(SettingError, match="at most 255 classes"):
         build(TaskInfo("identity", "classification", 256))
+
+
+@pytest.mark.parametrize(("dataset", "tolerance"), [("scenes", 0.0075), ("pascal_context", 0.0075), ("nyud", 0.011)])
+def test_edges_are_matched_as_their_dataset_says(dataset: str, tolerance: float) -> None:
+    """How far apart a predicted and a true edge may lie is a fact of the task."""
+    metric = build_metric(get_dataset_info(dataset).task("edge"))
+    assert isinstance(metric, EdgeODS)
+    assert metric.max_distance == tolerance
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0])
+def test_an_edge_task_needs_a_tolerance(tolerance: float) -> None:
+    """A share of the diagonal lies between 0 and 1."""
+    with pytest.raises(SettingError, match="Set edge_tolerance"):
+        build_metric(TaskInfo("edge", "edge", 1, positive_weight=0.9, edge_tolerance=tolerance))
 
 
 @pytest.mark.parametrize("weight", [None, 0.0, 1.0])

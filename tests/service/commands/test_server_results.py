@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from search.architecture import Architecture
 from search.presets import build_spec
 from search.results import Results
+from service.client import Client
+from service.client_parts.connection import Connection
 from service.client_parts.records import FoundArchitecture, Front, Trial
-from service.commands.server_results import collect_results
-from service.errors import WaitedJobError
+from service.commands.server_results import collect_results, fetch_files
+from service.errors import ServiceProblem, WaitedJobError
 from service.pages.report import render_report
 
 if TYPE_CHECKING:
@@ -64,6 +70,37 @@ def test_results_hold_baselines_candidates_and_front(trials: list[Trial]) -> Non
     assert {"search 60pct-s0", "retrain 60pct-s0", "single left", "fully shared"} <= set(results.history)
     assert results.study.costs.single_madds == 311_120
     assert "<svg" in render_report(results, found.architectures, [])
+
+
+class OneNetwork:
+    """A server with one network, by what it answers."""
+
+    FILES = types.MappingProxyType(
+        {"predictions.png": b"a picture", "weights.safetensors": b"w", "routing.json": b"{}"}
+    )
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer the list, or a file."""
+        name = request.url.path.rpartition("/")[2]
+        if name != "files":
+            return httpx.Response(200, content=self.FILES[name])
+        rows = [
+            {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in self.FILES.items()
+        ]
+        return httpx.Response(200, json={"items": rows})
+
+
+def test_pictures_come_to_where_a_run_leaves_them(tmp_path: Path) -> None:
+    """Pictures and documents of every candidate are fetched; its weights stay with the service."""
+    connection = Connection("http://127.0.0.1:1", "t", transport=httpx.MockTransport(OneNetwork()))
+    with Client("http://127.0.0.1:1", "t", connection=connection) as client:
+        fetch_files(client, front(), tmp_path)
+        with pytest.raises(ServiceProblem, match=r"has no file 'search\.pt'"):
+            client.fetch_file("arch_1", "search.pt", tmp_path / "x")
+    folder = tmp_path / "candidates" / "60pct-s0"
+    assert (folder / "predictions.png").read_bytes() == b"a picture"
+    assert {path.name for path in folder.iterdir()} == {"predictions.png", "routing.json"}
 
 
 def test_a_missing_result_is_named(trials: list[Trial]) -> None:

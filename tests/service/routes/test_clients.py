@@ -72,6 +72,20 @@ def test_a_search_from_submit_to_front(server: Server, client: Client, tmp_path:
     assert client.get_architecture(front.points[0].id).document["tasks"] == ["left", "right"]
 
 
+def test_files_of_a_network_are_fetched(server: Server, client: Client, tmp_path: Path) -> None:
+    """What the server lists arrives whole, and what it does not list is refused by name."""
+    job_id = server.submit(budgets=["75%"], priority=95)["id"]
+    for claimed in server.claim()["trials"]:
+        server.put_file(claimed, "predictions.png", b"a picture")
+        server.finish(claimed)
+    (point,) = client.get_front(job_id).points
+    assert [row["name"] for row in client.list_files(point.id)] == ["predictions.png"]
+    fetched = client.fetch_file(point.id, "predictions.png", tmp_path / "p.png")
+    assert ((tmp_path / "p.png").read_bytes(), fetched.format, fetched.num_bytes) == (b"a picture", "png", 9)
+    with pytest.raises(ServiceProblem, match="has no file"):
+        client.fetch_file(point.id, "routing.json", tmp_path / "r.json")
+
+
 def test_actions_and_lists(server: Server, client: Client) -> None:
     """Cancel, resume, kill and retry, the tables of names and the tokens answer as the client expects."""
     job = client.submit(SEARCH)

@@ -90,6 +90,7 @@ def test_a_killed_demonstration_goes_on_with_the_same_job(folder: Path) -> None:
     assert [candidate.name for candidate in results.candidates] == ["60pct-s0"]
     report = (folder / "report.html").read_text()
     assert "<svg" in report
+    assert "data:image/png" in report
     assert "http://" not in report.replace("http://www.w3.org", "")
     assert json.loads((folder / results.candidates[0].architecture).read_text())["format"] == "bmtas-architecture"
     assert not Path(f"/proc/{find_server(folder)}").exists()
