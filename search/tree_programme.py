@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from search.lattice import IntArray, Lattice
 
@@ -268,6 +267,8 @@ def _assign(gain_LCIK: FloatArray) -> FloatArray:
     score_LC: FloatArray = gain_LCIK.max(axis=-1).sum(axis=-1)
     favourite_LCI = np.sort(gain_LCIK.argmax(axis=-1), axis=-1)
     # Where all parts favour different ops, that is the assignment.
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - a third of a second, needed when a search ends
+
     clash_LC = (favourite_LCI[..., 1:] == favourite_LCI[..., :-1]).any(axis=-1)
     for layer, row in np.argwhere(clash_LC):
         gain_IK = gain_LCIK[layer, row]

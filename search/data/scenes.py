@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.morphology import thin
 
 from search.data.raycast import FIRST_SOLID, FLOOR, SKY, Camera, Floats, Ints, Solid, SolidKind, is_shadowed, trace
 from search.data.shading import (
@@ -202,6 +201,8 @@ def render_scene(scene: Scene, size: tuple[int, int]) -> RenderedScene:
 
 def find_edges(thing_HW: Ints) -> NDArray[np.uint8]:
     """Return 1 on lines one pixel wide where the thing seen is another one than to the right or below, else 0."""
+    from skimage.morphology import thin  # noqa: PLC0415 - takes a second, and rendered scenes are kept
+
     differs = np.zeros(thing_HW.shape, dtype=np.bool_)
     differs[:, :-1] |= thing_HW[:, :-1] != thing_HW[:, 1:]
     differs[:-1] |= thing_HW[:-1] != thing_HW[1:]

@@ -6,6 +6,15 @@ from search.data.digits import GROUP_OF_DIGIT, DigitsDataset, compose_images, dr
 TASKS = ("left", "right", "left_group", "right_group")
 
 
+def test_the_sources_are_those_of_scikit_learn() -> None:
+    """The file that is read without importing the package holds what its own function returns."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    digits = datasets.load_digits()
+    images_NHW, digit_N = load_sources()
+    assert torch.equal(images_NHW, torch.from_numpy(digits.images / 16).float())
+    assert digit_N.tolist() == digits.target.tolist()
+
+
 def test_no_digit_image_stands_in_both_splits() -> None:
     """The splits are by source digit, also in content."""
     train, val = split_sources()
