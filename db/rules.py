@@ -121,8 +121,8 @@ def judge(end: EndedAttempt) -> Verdict:
         words = f"{end.reason.value}: {end.message}" if end.message else end.reason.value
         message = f"It failed {failures} of {end.max_attempts} times, the last time by {words}"
         return Verdict(state, TrialState.FAILED, Reason.MAX_ATTEMPTS, message, failures, False)
-    pause = counts and end.ending is not Ending.RELEASE
-    return Verdict(state, TrialState.QUEUED, None, "", failures, pause)
+    # However it ended: a trial whose process falls at once must not be begun again without end.
+    return Verdict(state, TrialState.QUEUED, None, "", failures, pause=counts)
 
 
 def compute_pause_seconds(failures: int, policy: Policy, chance: float) -> float:

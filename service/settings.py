@@ -2,7 +2,8 @@
 
 BMTAS_CACHE names the folder for measured costs and rendered datasets; CI, as build services set it, asks for plain
 progress lines; BMTAS_SERVER, BMTAS_TOKEN and BMTAS_TOKEN_FILE say whom a client speaks to; BMTAS_DATA, BMTAS_DATABASE,
-BMTAS_STORAGE, BMTAS_LEASE_SECONDS and BMTAS_HEARTBEAT_SECONDS are what `bmtas serve` takes where no option says more.
+BMTAS_STORAGE, BMTAS_LEASE_SECONDS, BMTAS_HEARTBEAT_SECONDS and BMTAS_BACKOFF_SECONDS are what `bmtas serve` takes where
+no option says more.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Settings:
         storage_root: Where artifacts lie, an absolute path or an fsspec URL; None for the data folder.
         lease_seconds: How long a trial belongs to a worker that is not heard of.
         heartbeat_seconds: How often a worker is heard of.
+        backoff_seconds: How long a trial waits after its first counted failure; doubled by each further one.
     """
 
     cache_dir: Path
@@ -47,6 +49,7 @@ class Settings:
     storage_root: str | None = None
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 10.0
+    backoff_seconds: float = 10.0
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -74,6 +77,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         storage_root=_text(variables, "BMTAS_STORAGE"),
         lease_seconds=lease_seconds,
         heartbeat_seconds=heartbeat_seconds,
+        backoff_seconds=_seconds(variables, "BMTAS_BACKOFF_SECONDS", 10.0),
     )
 
 

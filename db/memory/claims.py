@@ -101,7 +101,7 @@ class MemoryClaims(MemoryPart):
             return _end(self._books, self._books.get_lease(attempt_id), Ending.FAIL, (reason, message))
 
     def release(self, attempt_id: str, reason: Reason, message: str) -> TrialRecord:
-        """Give a trial back, claimable at once; see `JobStore.release`."""
+        """Give a trial back; see `JobStore.release`."""
         with self._books.call():
             return _end(self._books, self._books.get_lease(attempt_id), Ending.RELEASE, (reason, message))
 

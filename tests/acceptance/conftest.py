@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 30.0  # outlasts every absence of a server that tests make
 SHORT_LEASE_SECONDS = 5.0  # for tests that wait until one has run out
+BACKOFF_SECONDS = 0.2
 HEARTBEAT_SECONDS = 0.2  # a search lasts two seconds, and is to be disturbed in its midst
 PATIENCE_S = 240.0  # for a machine that is busy with other things
 Json = dict[str, Any]
@@ -325,6 +326,7 @@ def running_site(*options: str, **variables: str) -> Iterator[Site]:
         "TMPDIR": str(folder),  # what a killed process leaves goes with the site
         "BMTAS_LEASE_SECONDS": str(LEASE_SECONDS),
         "BMTAS_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
+        "BMTAS_BACKOFF_SECONDS": str(BACKOFF_SECONDS),
         "OMP_NUM_THREADS": "1",
     }
     site = Site(folder, port, options, own | variables)

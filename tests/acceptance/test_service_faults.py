@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import httpx
@@ -27,6 +29,8 @@ from service.working.worker_client import AttemptClient
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Reference, Site, WorkerProcess
     from tests.conftest import PostgresCluster
+
+BACKOFF_SECONDS = 0.2  # of a site
 
 
 def test_a_search_over_http_finds_what_the_command_line_finds(postgres_site: Site, reference: Reference) -> None:
@@ -216,14 +220,18 @@ def killing_all_trials(worker: WorkerProcess, job_id: str) -> Iterator[None]:
 
 
 def test_a_search_that_always_crashes_harms_no_other(site: Site, reference: Reference) -> None:
-    """A10: it fails after its third attempt, says so, and the searches beside it end well."""
+    """A10: it fails after its third attempt, each after a longer rest, and the searches beside it end well."""
     worker = site.start_worker("--executor", "local", "--slots", "2")
     poison, good = site.submit(max_attempts=3), site.submit()
     with killing_all_trials(worker, poison):
         job = site.wait_for_end(poison)
     assert (job.state, job.reason) == ("FAILED", "max_attempts")
     assert "3 of 3 times" in job.message
-    assert [row["reason"] for row in site.attempts(poison)] == ["worker_crashed"] * 3
+    attempts = site.attempts(poison)
+    assert [row["reason"] for row in attempts] == ["worker_crashed"] * 3
+    times = [[datetime.fromisoformat(row[name]) for name in ("started_at", "ended_at")] for row in attempts]
+    rests = [(later[0] - earlier[1]).total_seconds() for earlier, later in pairwise(times)]
+    assert all(rest >= 0.8 * BACKOFF_SECONDS * 2**number for number, rest in enumerate(rests))
     site.check_done_once(good)
     assert site.tree(good) == reference.tree
 

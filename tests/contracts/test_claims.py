@@ -264,10 +264,14 @@ def test_a_released_trial_is_free_at_once(desk: Desk) -> None:
 
 
 def test_a_crashed_worker_counts(desk: Desk) -> None:
-    """A release after a crash is free at once too, but only as often as the job allows attempts."""
+    """A release after a crash pauses as a failure does, and comes only as often as the job allows attempts."""
     desk.submit(max_attempts=2)
     first = desk.store.release(desk.take().attempt.id, Reason.WORKER_CRASHED, "killed")
-    assert (first.state, first.failures, first.not_before) == (TrialState.QUEUED, 1, None)
+    assert (first.state, first.failures) == (TrialState.QUEUED, 1)
+    assert first.not_before is not None
+    assert 8 <= (first.not_before - desk.clock()).total_seconds() <= 12
+    assert desk.claim() is None
+    desk.clock.advance(12)
     second = desk.store.release(desk.take().attempt.id, Reason.WORKER_CRASHED, "killed")
     assert (second.state, second.reason) == (TrialState.FAILED, Reason.MAX_ATTEMPTS)
 

@@ -56,12 +56,11 @@ def test_nothing_is_queued_again_that_may_not_be(end: EndedAttempt) -> None:
 
 
 @given(ends)
-def test_only_counted_failures_pause(end: EndedAttempt) -> None:
-    """Who gives a trial back need not wait for the next attempt; a stopped worker counts for nothing."""
+def test_counted_failures_pause_and_no_others(end: EndedAttempt) -> None:
+    """Whatever counts has to wait for the next attempt, if there is one; a stopped worker counts for nothing."""
     verdict = judge(end)
-    if verdict.pause:
-        assert verdict.failures == end.failures + 1
-        assert end.ending is not Ending.RELEASE
+    if verdict.trial_state is TrialState.QUEUED:
+        assert verdict.pause == (verdict.failures == end.failures + 1)
     if end.reason is Reason.WORKER_STOPPED:
         assert verdict.failures == end.failures
 

@@ -70,6 +70,7 @@ def test_a_heartbeat_fits_its_lease() -> None:
         {"BMTAS_LEASE_SECONDS": "nan"},
         {"BMTAS_LEASE_SECONDS": "0"},
         {"BMTAS_HEARTBEAT_SECONDS": "-1"},
+        {"BMTAS_BACKOFF_SECONDS": "often"},
         {"BMTAS_LEASE_SECONDS": "20", "BMTAS_HEARTBEAT_SECONDS": "15"},
     ],
 )
