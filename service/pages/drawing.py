@@ -162,7 +162,18 @@ def text(
     )
 
 
-def frame(width: float, height: float, body: str, *, title: str, description: str, kind: str, standalone: bool) -> str:
+def frame(  # noqa: PLR0913 - what a drawing is made of
+    width: float,
+    height: float,
+    body: str,
+    *,
+    title: str,
+    description: str,
+    kind: str,
+    standalone: bool,
+    role: str = "img",
+    sized: bool = False,
+) -> str:
     """Return a whole SVG.
 
     Args:
@@ -173,12 +184,14 @@ def frame(width: float, height: float, body: str, *, title: str, description: st
         description: The same as prose, for those who do not see it.
         kind: Name of its class.
         standalone: Whether it is a file of its own, which brings its colours along, or stands in a page that has them.
+        role: "img", or "group" for a drawing with links in it.
+        sized: Whether it keeps its size in a page too, for drawings whose rows stand level beside each other.
     """
     style = f"<style>{theme_css()}</style>" if standalone else ""
     background = f'<rect width="100%" height="100%" fill="{colour("surface")}"/>' if standalone else ""
-    size = f' width="{width:.0f}" height="{height:.0f}"' if standalone else ""
+    size = f' width="{width:.0f}" height="{height:.0f}"' if standalone or sized else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{kind}"{size} viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'role="img" font-family="{FONT}"><title>{escape(title)}</title><desc>{escape(description)}</desc>'
+        f'role="{role}" font-family="{FONT}"><title>{escape(title)}</title><desc>{escape(description)}</desc>'
         f"{style}{background}{body}</svg>"
     )
