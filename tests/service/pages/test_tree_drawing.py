@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from models.branching import Branching
 from search.architecture import Architecture
 from search.results import Results
-from service.pages.tree_drawing import _lay_out, describe_tree, tree_svg
+from service.pages.tree_drawing import tree_svg
+from service.pages.tree_layout import lay_out, list_branches
+from service.pages.tree_words import describe_tree, format_share, outline_tree
 
 SVG = "{http://www.w3.org/2000/svg}"
 TASKS = ("a", "b", "c", "d")
@@ -44,7 +46,7 @@ def test_strands_keep_their_order_from_top_to_bottom(
 ) -> None:
     """No strand ever crosses another, and the members of a group stand side by side."""
     architecture = build_architecture(Branching.from_routing(TASKS, routing))
-    layout = _lay_out(architecture)
+    layout = lay_out(architecture)
     for row in layout.strand_by_row:
         xs = [row[task] for task in layout.order]
         assert all(before < after for before, after in itertools.pairwise(xs))
@@ -59,7 +61,7 @@ def test_a_station_tells_layer_tasks_and_cost(
     costs = build_results(tasks=TASKS).study.costs
     svg = tree_svg(build_architecture(Branching.shared(TASKS, 5)), costs)
     title = _elements(svg, "node")[0].findtext(f"{SVG}title")
-    assert title == "block1, a + b + c + d: 30.0 K MAdds, 10.0 % of the parameters"
+    assert title == "block1, a + b + c + d: 30.0 K MAdds (16 % of the tree), 1.00 K parameters (10 %)"
 
 
 def test_the_axis_ends_at_the_cost_of_the_tree(
@@ -131,3 +133,73 @@ def test_deep_trees_stay_within_their_frame(
     for element in root.iter(f"{SVG}rect"):
         assert 0 <= float(str(element.get("x"))) <= width - float(str(element.get("width")))
         assert 0 <= float(str(element.get("y"))) <= height - 9
+
+
+@per_example
+@given(routing=routings)
+def test_the_figures_of_all_parts_add_up_to_the_tree(
+    routing: list[tuple[int, ...]],
+    build_architecture: Callable[..., Architecture],
+    build_results: Callable[..., Results],
+) -> None:
+    """Stem, stations and heads cost what the network costs."""
+    architecture = build_architecture(Branching.from_routing(TASKS, routing))
+    svg = tree_svg(architecture, build_results(tasks=TASKS).study.costs, interactive=True)
+    parts = [element for kind in ("stem", "node", "head") for element in _elements(svg, kind)]
+    assert sum(int(str(part.get("data-madds"))) for part in parts) == architecture.madds
+    assert all(part.get("aria-label") == part.findtext(f"{SVG}title") for part in parts)
+
+
+@per_example
+@given(routing=routings)
+def test_branches_cover_every_station_once(
+    routing: list[tuple[int, ...]],
+    build_architecture: Callable[..., Architecture],
+    build_results: Callable[..., Results],
+) -> None:
+    """A branch is as long as its tasks stay together, and each has its share written beside it."""
+    architecture = build_architecture(Branching.from_routing(TASKS, routing))
+    branches = list_branches(architecture.branching)
+    stations = [(layer, branch.tasks) for branch in branches for layer in branch.layers]
+    groups = [(index, group) for index, layer in enumerate(architecture.layers) for group in layer.groups]
+    assert sorted(stations) == sorted(groups)
+    assert all(set(child.tasks) < set(branch.tasks) for branch in branches for child in branch.children)
+    svg = tree_svg(architecture, build_results(tasks=TASKS).study.costs)
+    assert len(_elements(svg, "branch-share")) == len(branches)
+
+
+def test_a_tree_of_one_layer_has_a_layout() -> None:
+    """The smallest tree has a branch per group and nothing below it."""
+    branches = list_branches(Branching.split(("a", "b"), 1))
+    assert [(branch.tasks, branch.first, branch.last, branch.children) for branch in branches] == [
+        (("a",), 0, 0, ()),
+        (("b",), 0, 0, ()),
+    ]
+
+
+def test_the_outline_nests_branches_down_to_the_heads(
+    build_architecture: Callable[..., Architecture], build_results: Callable[..., Results]
+) -> None:
+    """Screen readers get the tree as a list in a list, with the figures of every branch."""
+    routing = [(0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)]
+    costs = build_results(tasks=TASKS).study.costs
+    stem = outline_tree(build_architecture(Branching.from_routing(TASKS, routing)), costs)
+    (trunk,) = stem.children
+    assert trunk.text == "block1: all tasks, 30.0 K MAdds, 9.7 % of the tree; 1.00 K parameters"
+    assert [branch.text.partition(",")[0] for branch in trunk.children] == [
+        "block2 to block5: a + b + c",
+        "block2 to block5: d",
+    ]
+    assert [head.text.partition(":")[0] for head in trunk.children[0].children] == [
+        "head of a",
+        "head of b",
+        "head of c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [(0, "0.0 %"), (1, "< 0.1 %"), (94, "9.4 %"), (995, "99 %"), (1000, "100 %")]
+)
+def test_shares_read_well(part: int, words: str) -> None:
+    """What is something is never called nothing."""
+    assert format_share(part, 1000 if part > 1 else 10_000) == words
