@@ -10,8 +10,6 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-import fsspec
-
 _LOG = logging.getLogger(__name__)
 _FOLDER = "trials"
 _MIN_AGE = timedelta(days=1)
@@ -55,6 +53,8 @@ class StorageSweeper:
 
     def sweep(self, now: datetime) -> int:
         """Remove files that are a day old and belong to no trial; return how many."""
+        import fsspec  # noqa: PLC0415 - a tenth of the server's start
+
         filesystem, folder = fsspec.core.url_to_fs(f"{self._root.rstrip('/')}/{_FOLDER}")
         if not filesystem.exists(folder):
             return 0

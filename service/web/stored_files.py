@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
-
 from service.errors import ArtifactNameError
 
 _CHUNK_BYTES = 256 * 1024
@@ -37,6 +35,8 @@ def open_stored(storage_root: str, path: str) -> Any:
     """
     check_relative(path)
     if "://" in storage_root:
+        import fsspec  # noqa: PLC0415 - a tenth of the server's start
+
         filesystem, root = fsspec.core.url_to_fs(storage_root)
         return filesystem.open(f"{root.rstrip('/')}/{path}", "rb")
     root_path = Path(storage_root).resolve()
