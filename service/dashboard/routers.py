@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.dashboard import searches_pages, session, static_files
+from service.dashboard import search_page, searches_pages, session, static_files, submit_page
 
-ROUTERS: tuple[APIRouter, ...] = (static_files.router, session.router, searches_pages.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    static_files.router,
+    session.router,
+    searches_pages.router,  # before the page of one search: `/searches/rows` is no id
+    search_page.router,
+    submit_page.router,
+)

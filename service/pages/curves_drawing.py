@@ -49,10 +49,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure over the steps of several stages."""
+    """One figure over the steps of several stages; `across` names what the steps are."""
 
     title: str
     lines: tuple[Line, ...]
+    across: str = "epoch"
 
 
 def curves_svg(
@@ -142,7 +143,7 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
     for tick in (tick for tick in choose_ticks(*across, max_ticks=5) if tick == round(tick)):
         x = _LEFT + (tick - across[0]) / (across[1] - across[0]) * (right - _LEFT)
         body += text(x, bottom + 15, f"{tick:g}", size=10.5, anchor="middle", fill="muted")
-    body += text(right, _HEIGHT - 2, "epoch", size=10.5, anchor="end", fill="muted")
+    body += text(right, _HEIGHT - 2, panel.across, size=10.5, anchor="end", fill="muted")
     for line in panel.lines:
         body += _draw_line(line, across, up)
     return frame(
