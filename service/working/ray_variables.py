@@ -23,7 +23,9 @@ BASE = {
 
 def own_cluster(token_path: Path) -> dict[str, str]:
     """Return the variables for a local Ray that only those may join who can read a file."""
-    return {**BASE, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_path)}
+    # The switch is for systems where Ray spans one machine only; it has all of Ray listen on 127.0.0.1 alone.
+    local = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    return {**BASE, **local, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_path)}
 
 
 def foreign_cluster() -> dict[str, str]:
