@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ RunOne = Callable[[str, threading.Event], None]
 OBJECT_STORE_BYTES = 200 * 2**20
 _SLICE_SECONDS = 0.5
 _STOP_SECONDS = 4.0
+_GUESTS_SECONDS = 0.2
 _FLAGS = b"bmtas"
 
 
@@ -78,6 +80,23 @@ def start_head(folder: str, *, with_gpus: bool) -> str:
         _temp_dir=folder,
     )
     return str(ray.get_runtime_context().gcs_address)
+
+
+def wait_until_alone(seconds: float) -> None:
+    """Return once nobody but this process uses the Ray that it started, or the time is over."""
+    end_at = time.monotonic() + seconds
+    while time.monotonic() < end_at and _has_guests():
+        time.sleep(_GUESTS_SECONDS)
+
+
+def _has_guests() -> bool:
+    """Return whether a driver other than this process has joined and not left; False where Ray cannot say any more."""
+    own = ray.get_runtime_context().get_job_id()
+    try:
+        jobs = ray._private.state.jobs()  # type: ignore[no-untyped-call]
+        return any(not job["IsDead"] and job["JobID"] != own for job in jobs)
+    except Exception:  # of many kinds, all of which mean that the cluster is gone
+        return False
 
 
 def join(run: TuneRun) -> None:

@@ -37,6 +37,7 @@ from service.settings import child_environment
 
 WORKER_SECONDS = 6.5
 """How long the local worker may take to save its work; with what follows, the server ends within ten seconds."""
+_WORKER_STOP_SECONDS = 4.5  # from its being asked to stop until it ends what still runs
 _CONNECTION_SECONDS = 2
 _BACKLOG = 512
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -66,6 +67,7 @@ class ServeRequest:
         worker_options: Command-line options of the local worker; None for no local worker.
         lease_seconds: How long a trial belongs to a worker that is not heard of.
         heartbeat_seconds: How often a worker is heard of.
+        backoff_seconds: How long a trial waits after its first counted failure; doubled by each further one.
         log_requests: Whether every request gets a line on stderr.
         end_with_stdin: Whether the end of stdin asks for a stop, for a server that another command started.
     """
@@ -81,6 +83,7 @@ class ServeRequest:
     worker_options: tuple[str, ...] | None = ()
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 10.0
+    backoff_seconds: float = 10.0
     log_requests: bool = False
     end_with_stdin: bool = False
 
@@ -112,7 +115,8 @@ def run_server(request: ServeRequest, announce: Callable[[Ready], None]) -> None
     check_host(request)
     files.prepare()
     database_url = request.database_url or files.default_database_url
-    with closing(open_store(database_url)) as store, closing(_bind(request.host, request.port)) as listener:
+    opened = open_store(database_url, backoff_seconds=request.backoff_seconds)
+    with closing(opened) as store, closing(_bind(request.host, request.port)) as listener:
         admin_token = files.issue_first_admin_token(store)
         files.ensure_worker_token(store)
         settings = build_settings(request, files)
@@ -124,6 +128,7 @@ def run_server(request: ServeRequest, announce: Callable[[Ready], None]) -> None
             if request.end_with_stdin:
                 threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
             gc.freeze()  # What is loaded stays: looking through it ever again takes a quarter of long answers' time.
+            gc.enable()
             server.run(sockets=[listener])
 
 
@@ -243,8 +248,9 @@ def _local_worker(request: ServeRequest, files: ServerFiles, address: str) -> It
     if request.worker_options is None:
         yield None
         return
-    arguments = ("work", "--server", address, "--token-file", str(files.worker_token_path), "--end-with-stdin")
-    command = (sys.executable, "-m", "service.cli", *arguments, *request.worker_options)
+    access = ("--server", address, "--token-file", str(files.worker_token_path))
+    end = ("--end-with-stdin", "--stop-seconds", str(_WORKER_STOP_SECONDS))
+    command = (sys.executable, "-m", "service.cli", "work", *access, *end, *request.worker_options)
     # The worker needs neither the database nor anybody's token: what is not there cannot leak into trials.
     environment = child_environment({}, without=("BMTAS_DATABASE", "BMTAS_TOKEN", "BMTAS_TOKEN_FILE", "BMTAS_SERVER"))
     worker = LocalWorker(command, environment)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ def serve(
     end_with_stdin: bool,
 ) -> None:
     """Serve searches over HTTP, with a database, a worker and a local Ray of its own."""
+    gc.disable()  # While so much is loaded nothing becomes garbage; the server enables it when it answers.
     from service.commands.serve import serve as run
     from service.serve import ServeRequest, TlsFiles
 
@@ -90,6 +92,7 @@ def serve(
         worker_options=None if no_worker else ("--executor", executor, "--device", device),
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
+        backoff_seconds=settings.backoff_seconds,
         log_requests=log_requests,
         end_with_stdin=end_with_stdin,
     )
@@ -113,6 +116,13 @@ def _absolute(root: str | None) -> str | None:
 @click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
 @click.option("--max-trials", type=click.IntRange(1, 64), help="Trials taken at once; 8 on Ray, 1 without it.")
 @click.option("--storage", metavar="ROOT", help="Folder or fsspec URL for files of trials; the server's without it.")
+@click.option(
+    "--stop-seconds",
+    type=click.FloatRange(min=2, max=3600),
+    default=20.0,
+    show_default=True,
+    help="Asked to stop, time for running trials to save their state.",
+)
 @_end_with_stdin
 @click.pass_obj
 def work(
@@ -128,6 +138,7 @@ def work(
     slots: int,
     max_trials: int | None,
     storage: str | None,
+    stop_seconds: float,
     end_with_stdin: bool,
 ) -> None:
     """Take jobs from a server and run them, until stopped."""
@@ -148,6 +159,7 @@ def work(
         # What runs one trial after another must leave the others to other workers.
         max_trials=max_trials or (8 if executor == "ray" else 1),
         storage=_absolute(storage or shell.settings.storage_root),
+        stop_seconds=stop_seconds,
         end_with_stdin=end_with_stdin,
     )
     run(ServerAccess(server, token_file), wishes, shell)

@@ -31,6 +31,7 @@ class WorkerWishes:
         slots: Jobs at a time.
         max_trials: Trials of one job that are taken at once.
         storage: Where the files of trials lie, when not where the server says.
+        stop_seconds: Time for running trials to save their state after a request to stop.
         end_with_stdin: Whether the end of stdin asks for a stop.
     """
 
@@ -43,6 +44,7 @@ class WorkerWishes:
     slots: int
     max_trials: int
     storage: str | None
+    stop_seconds: float
     end_with_stdin: bool
 
 
@@ -60,6 +62,7 @@ def work(access: ServerAccess, wishes: WorkerWishes, shell: Shell) -> None:
         cache_dir=str(shell.settings.cache_dir),
         storage_root=wishes.storage,
         ray_address=wishes.ray_address,
+        stop_seconds=wishes.stop_seconds,
     )
     run_worker(
         WorkRequest(

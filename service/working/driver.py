@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from db.records.states import Reason
@@ -20,6 +21,7 @@ from service.logs import configure_logging
 from service.settings import prepare_process
 from service.working.local_executor import run_locally
 from service.working.pipe_lines import follow_lines, read_lines
+from service.working.temporary_folders import keep_current_folder
 from service.working.waiting_room import WaitingRoom
 from service.working.work_orders import AttemptOrder, DriverOrder, split_order
 
@@ -35,7 +37,7 @@ def drive(order: DriverOrder, stop_requested: threading.Event, find_cluster: Cal
         find_cluster: Waits for the address of the Ray cluster to join; None when a stop came first.
     """
     orders = split_order(order)
-    room = WaitingRoom(orders)
+    room = WaitingRoom(orders, _begun_list(order.begun_path))
     try:
         if order.settings.executor == "local":
             run_locally(orders, room, stop_requested)
@@ -44,6 +46,18 @@ def drive(order: DriverOrder, stop_requested: threading.Event, find_cluster: Cal
         room.give_back_all(Reason.WORKER_STOPPED, "The worker was stopped before this trial began.")
     finally:
         room.close()
+
+
+def _begun_list(path: str | None) -> Callable[[str], None]:
+    """Return what adds an attempt to the list of those that began, for a worker that outlives this process."""
+
+    def note(attempt_id: str) -> None:
+        """Add a line."""
+        if path is not None:
+            with Path(path).open("a", encoding="ascii") as stream:
+                stream.write(f"{attempt_id}\n")
+
+    return note
 
 
 def _drive_on_ray(
@@ -60,6 +74,7 @@ def _drive_on_ray(
 def main() -> int:
     """Drive the claim that stands on stdin and return 0 when nothing is left to be given back."""
     prepare_process()
+    keep_current_folder()
     configure_logging("driver")
     stop_requested = threading.Event()
     addresses: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -7,13 +7,15 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from db.records.states import Reason
 from service.errors import AttemptLostError, ServiceError
 from service.settings import child_environment
 from service.working.process_sessions import kill_session
-from service.working.work_orders import DriverOrder, split_order
+from service.working.temporary_folders import TemporaryFolder
+from service.working.work_orders import AttemptOrder, DriverOrder, split_order
 from service.working.worker_client import AttemptClient, open_attempt
 
 _LOG = logging.getLogger(__name__)
@@ -28,16 +30,18 @@ class DriverHandle:
     """
 
     def __init__(self, order: DriverOrder, variables: dict[str, str]) -> None:
-        self.order = order
+        self._folder = TemporaryFolder()  # also what it and its children leave goes with it
+        self._begun_path = self._folder.path / "begun"
+        self.order = order.model_copy(update={"begun_path": str(self._begun_path)})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "service.working.driver"],
             stdin=subprocess.PIPE,
-            env=child_environment(variables),
+            env=child_environment({**variables, **self._folder.variables}),
             start_new_session=True,
         )
         assert self._process.stdin is not None
         self._stdin = self._process.stdin
-        self._write(order.to_line())
+        self._write(self.order.to_line())
         self._was_told = False
 
     @property
@@ -49,6 +53,13 @@ class DriverHandle:
     def code(self) -> int | None:
         """Return the exit code, None while it runs."""
         return self._process.poll()
+
+    @property
+    def begun(self) -> frozenset[str]:
+        """Return the ids of the attempts whose processes it has begun; ask before `end`."""
+        with contextlib.suppress(FileNotFoundError):
+            return frozenset(self._begun_path.read_text(encoding="ascii").split())
+        return frozenset()
 
     def tell_cluster(self, address: str) -> None:
         """Tell the driver once where the Ray cluster is that it is to join."""
@@ -62,11 +73,12 @@ class DriverHandle:
             self._process.terminate()
 
     def end(self) -> None:
-        """Kill what is left of the driver's session, and wait for the driver itself."""
+        """Kill what is left of the driver's session, wait for the driver itself, and remove what they left."""
         kill_session(self.pid)
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
+        self._folder.remove()
 
     def _write(self, line: bytes) -> None:
         """Write to the driver's stdin; one that fell is found by its exit code."""
@@ -81,10 +93,19 @@ class Releases:
     def __init__(self) -> None:
         self._pending: list[_Release] = []
 
-    def add(self, order: DriverOrder, reason: Reason, message: str) -> None:
-        """Give back all attempts of a claim; those that ended by themselves stay as they are."""
-        forget_at = time.monotonic() + order.claim.lease_seconds
-        self._pending += [_Release(open_attempt(one, 0.0), reason, message, forget_at) for one in split_order(order)]
+    def add(self, orders: Iterable[AttemptOrder], reason: Reason, message: str) -> None:
+        """Give back attempts; those that ended by themselves stay as they are."""
+        for order in orders:
+            forget_at = time.monotonic() + order.lease_seconds
+            self._pending.append(_Release(open_attempt(order, 0.0), reason, message, forget_at))
+
+    def add_fallen(self, order: DriverOrder, begun: frozenset[str], what: str) -> None:
+        """Give back what a fallen driver held; what had not begun cannot have been at fault, and does not count."""
+        for one in split_order(order):
+            if one.attempt_id in begun:
+                self.add([one], Reason.WORKER_CRASHED, f"{what}.")
+            else:
+                self.add([one], Reason.WORKER_STOPPED, f"{what} before this trial began.")
 
     def try_all(self) -> None:
         """Tell the server once of every attempt that it has not heard of yet."""

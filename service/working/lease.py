@@ -124,16 +124,19 @@ class Guard:
         lease: Of the attempt.
         stop_requested: Set when the worker wants the process to end.
         end_now: Ends the process; gets "lost", "cancel" or "stop".
+        stop_seconds: How long the run may go on after the worker wants it to end.
     """
 
     LOST_SECONDS = 3.0
-    STOP_SECONDS = 3.0
     CANCEL_SECONDS = 30.0
 
-    def __init__(self, lease: Lease, stop_requested: threading.Event, end_now: Callable[[str], None]) -> None:
+    def __init__(
+        self, lease: Lease, stop_requested: threading.Event, end_now: Callable[[str], None], *, stop_seconds: float
+    ) -> None:
         self._lease = lease
         self._stop_requested = stop_requested
         self._end_now = end_now
+        self._stop_seconds = stop_seconds
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
 
@@ -148,7 +151,7 @@ class Guard:
     def _run(self) -> None:
         """Look several times a second for how long each reason to end has stood."""
         since: dict[str, float] = {}
-        limits = {"lost": self.LOST_SECONDS, "stop": self.STOP_SECONDS, "cancel": self.CANCEL_SECONDS}
+        limits = {"lost": self.LOST_SECONDS, "stop": self._stop_seconds, "cancel": self.CANCEL_SECONDS}
         while not self._finished.wait(0.2):
             standing = {
                 "lost": self._lease.is_lost,

@@ -20,9 +20,8 @@ from service.working.trial_process import EXIT_ENDED
 from service.working.waiting_room import WaitingRoom
 from service.working.work_orders import AttemptOrder
 
-STOP_SECONDS = 4.0
-"""How long a child may take to save its state and end after it was asked to."""
 _LOG = logging.getLogger(__name__)
+_MARGIN_SECONDS = 0.5  # left of a worker's time to stop when a child that does not end is killed
 _POLL_SECONDS = 0.1
 
 
@@ -65,7 +64,7 @@ def _run_child(order: AttemptOrder, room: WaitingRoom, stop_requested: threading
         child.stdin.flush()
     except BrokenPipeError:
         pass  # it fell at once, which its exit code says
-    code = _wait(child, stop_requested)
+    code = _wait(child, stop_requested, order.settings.stop_seconds - _MARGIN_SECONDS)
     child.stdin.close()
     if code not in (EXIT_ENDED, EXIT_FENCED):
         _LOG.warning(
@@ -75,8 +74,8 @@ def _run_child(order: AttemptOrder, room: WaitingRoom, stop_requested: threading
         room.give_back(order.attempt_id, reason, f"The trial's process ended with {code}.")
 
 
-def _wait(child: subprocess.Popen[bytes], stop_requested: threading.Event) -> int:
-    """Return the exit code of a child; after a request to stop it gets a signal, and a little later is killed."""
+def _wait(child: subprocess.Popen[bytes], stop_requested: threading.Event, stop_seconds: float) -> int:
+    """Return the exit code of a child; after a request to stop it gets a signal, and in the end is killed."""
     while True:
         try:
             return child.wait(timeout=_POLL_SECONDS)
@@ -85,7 +84,7 @@ def _wait(child: subprocess.Popen[bytes], stop_requested: threading.Event) -> in
                 continue
         child.terminate()
         try:
-            return child.wait(timeout=STOP_SECONDS)
+            return child.wait(timeout=max(0.0, stop_seconds))
         except subprocess.TimeoutExpired:
             child.kill()
             return child.wait()

@@ -19,6 +19,7 @@ from search import tune
 from search.errors import UnschedulableError
 from service.logs import configure_logging
 from service.working.lease import EXIT_FENCED
+from service.working.temporary_folders import remove_leftovers
 from service.working.trial_process import EXIT_ENDED, run_attempt
 from service.working.waiting_room import WaitingRoom
 from service.working.work_orders import AttemptOrder
@@ -39,7 +40,7 @@ def run_on_ray(
         stop_requested: Set to end; trials that run save their state, the others stay in the room.
         address: "host:port" of the cluster.
     """
-    with tempfile.TemporaryDirectory(prefix="bmtas-tune-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tune-") as folder:  # in the driver's own, which goes with it
         run = _describe_run(orders[0], address, folder)
         _join(run)
         try:
@@ -57,6 +58,7 @@ def run_on_ray(
 def run_order(line: str, stop_requested: threading.Event) -> None:
     """Run the attempt of an order; called by name in a process of the cluster."""
     configure_logging("trial")
+    remove_leftovers()  # on machines of a cluster there is no worker that would
     code = run_attempt(AttemptOrder.model_validate_json(line), stop_requested)
     assert code in (EXIT_ENDED, EXIT_FENCED)
 

@@ -12,7 +12,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,8 +20,13 @@ from service.logs import configure_logging
 from service.settings import child_environment, prepare_process
 from service.working.process_sessions import is_alive, kill_session, list_session
 from service.working.ray_variables import own_cluster
+from service.working.temporary_folders import TemporaryFolder, keep_current_folder
 
 START_SECONDS = 120.0
+ORPHAN_SECONDS = 30.0
+"""How long the local Ray goes on for drivers that save what they run, after its worker is gone."""
+HEAD_PARENT = Path("/tmp")
+"""Where its folder lies: a short path, since those of Ray's sockets may have 107 bytes in all."""
 _LOG = logging.getLogger(__name__)
 _VITAL = ("gcs_server", "raylet/raylet")
 
@@ -35,8 +39,8 @@ class RayHead:
     """
 
     def __init__(self, *, with_gpus: bool) -> None:
-        # A short path: those of Ray's sockets may have 107 bytes in all.
-        self.folder = Path(tempfile.mkdtemp(prefix="bmtas-", dir="/tmp"))
+        self._folder = TemporaryFolder(HEAD_PARENT)
+        self.folder = self._folder.path
         self.variables = own_cluster(self.folder / "token")
         (self.folder / "token").touch(0o600)
         (self.folder / "token").write_text(secrets.token_hex(32))
@@ -51,7 +55,7 @@ class RayHead:
             arguments,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=child_environment(self.variables),
+            env=child_environment({**self.variables, **self._folder.variables}),
             start_new_session=True,
         )
         self._started_at = time.monotonic()
@@ -86,7 +90,7 @@ class RayHead:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
         _LOG.info("Local Ray %d has ended with %d processes.", self.pid, len(killed))
 
     def _read_address(self) -> None:
@@ -105,17 +109,19 @@ class RayHead:
 
 
 def main() -> int:
-    """Hold a local Ray until stdin ends."""
+    """Hold a local Ray until stdin ends and those who use it have left, or their time is over."""
     folder, gpus = sys.argv[1:]
     prepare_process()
+    keep_current_folder()
     configure_logging("ray")
 
-    from search.tune import leave, start_head  # noqa: PLC0415 - imports Ray
+    from search.tune import leave, start_head, wait_until_alone  # noqa: PLC0415 - imports Ray
 
     address = start_head(folder, with_gpus=gpus == "gpus")
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     sys.stdin.buffer.read()
+    wait_until_alone(ORPHAN_SECONDS)
     leave()
     shutil.rmtree(folder, ignore_errors=True)  # a worker that was killed cannot do it
     return 0

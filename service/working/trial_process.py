@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import tempfile
 import threading
 import time
 import traceback
@@ -32,6 +31,7 @@ from service.working.pipe_lines import follow_lines, read_lines
 from service.working.remote_reporter import RemoteReporter
 from service.working.remote_store import RemoteStore
 from service.working.storage import InputFiles, Storage
+from service.working.temporary_folders import TemporaryFolder, keep_current_folder
 from service.working.work_orders import AttemptOrder
 from service.working.worker_client import open_attempt
 
@@ -40,6 +40,7 @@ _LOG = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
 _LAST_REPORTS_SECONDS = 10.0
 _HEARTBEAT_PATIENCE_SECONDS = 0.0
+_MARGIN_SECONDS = 1.5  # left of a worker's time to stop when a run that does not stop is ended
 _SAVES = {"candidate", "retrain"}  # kinds of trials whose network is kept as an architecture
 
 
@@ -68,12 +69,13 @@ class _Attempt:
         self._lease = Lease(order.lease_seconds)
         self._client = open_attempt(order, order.lease_seconds)
         self._pulse_client = open_attempt(order, _HEARTBEAT_PATIENCE_SECONDS)
-        self._spill_folder = tempfile.TemporaryDirectory(prefix="bmtas-")
-        self._reporter = RemoteReporter(self._pulse_client, Path(self._spill_folder.name) / "spill.jsonl")
+        self._spill_folder = TemporaryFolder()
+        self._reporter = RemoteReporter(self._pulse_client, self._spill_folder.path / "spill.jsonl")
         self._heart = Heart(
             self._pulse_client, self._lease, seconds=order.heartbeat_seconds, progress=lambda: self._reporter.progress
         )
-        self._guard = Guard(self._lease, stop_requested, self._end_now)
+        stop_seconds = max(0.0, order.settings.stop_seconds - _MARGIN_SECONDS)
+        self._guard = Guard(self._lease, stop_requested, self._end_now, stop_seconds=stop_seconds)
 
     def run(self) -> int:
         """Run to the end."""
@@ -206,12 +208,13 @@ class _Attempt:
                 last_word(*arguments)
         except ServiceError as error:
             _LOG.warning("The server was not told: %s", error)
+        self._spill_folder.remove()
         self._exit_process(EXIT_FENCED if why == "lost" else EXIT_ENDED)
 
     def _close(self) -> None:
         """Let go of connections and files."""
         self._reporter.close()
-        self._spill_folder.cleanup()
+        self._spill_folder.remove()
         for client in (self._client, self._pulse_client):
             client.close()
 
@@ -219,6 +222,7 @@ class _Attempt:
 def main() -> int:
     """Run the attempt whose order stands on stdin; SIGTERM and the end of stdin ask it to stop."""
     prepare_process()
+    keep_current_folder()
     configure_logging("trial")
     stop_requested = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from db.records.states import Reason
@@ -25,9 +25,13 @@ class WaitingRoom:
 
     Args:
         orders: All trials of a claim; they all wait at first.
+        note_begun: Gets the id of each attempt whose process begins, before anything else happens to it.
     """
 
-    def __init__(self, orders: Sequence[AttemptOrder]) -> None:
+    def __init__(
+        self, orders: Sequence[AttemptOrder], note_begun: Callable[[str], None] = lambda attempt_id: None
+    ) -> None:
+        self._note_begun = note_begun
         self._orders = {order.attempt_id: order for order in orders}
         self._clients = {order.attempt_id: open_attempt(order, _PATIENCE_SECONDS) for order in orders}
         self._waiting = set(self._orders)
@@ -40,11 +44,10 @@ class WaitingRoom:
 
     def take(self, attempt_id: str) -> bool:
         """Take a trial out because its process begins; return whether it was still there to be taken."""
-        with self._lock:
-            if attempt_id in self._waiting:
-                self._waiting.discard(attempt_id)
-                return True
-            return False
+        taken = self._drop(attempt_id)
+        if taken:
+            self._note_begun(attempt_id)
+        return taken
 
     def is_waiting(self, attempt_id: str) -> bool:
         """Return whether a trial waits and is still ours."""
@@ -52,12 +55,12 @@ class WaitingRoom:
 
     def give_back(self, attempt_id: str, reason: Reason, message: str) -> None:
         """Release an attempt whose process is gone, or that never had one; one that has ended stays as it is."""
-        self.take(attempt_id)
+        self._drop(attempt_id)
         self._say(self._clients[attempt_id], "release", reason, message)
 
     def refuse(self, attempt_id: str, reason: Reason, message: str) -> None:
         """Fail an attempt that cannot be run here."""
-        self.take(attempt_id)
+        self._drop(attempt_id)
         self._say(self._clients[attempt_id], "fail", reason, message)
 
     def give_back_all(self, reason: Reason, message: str) -> None:
@@ -71,6 +74,14 @@ class WaitingRoom:
         self._thread.join(timeout=1.0)
         for client in self._clients.values():
             client.close()
+
+    def _drop(self, attempt_id: str) -> bool:
+        """Wait no more for the turn of a trial; return whether it was still waited for."""
+        with self._lock:
+            if attempt_id in self._waiting:
+                self._waiting.discard(attempt_id)
+                return True
+            return False
 
     def _run(self) -> None:
         """Send heartbeats for all that wait until the room closes."""
@@ -86,14 +97,14 @@ class WaitingRoom:
         try:
             stop = client.heartbeat(None)
         except AttemptLostError:
-            self.take(attempt_id)
+            self._drop(attempt_id)
             return
         except (ServerAwayError, ServiceProblem) as error:
             _LOG.warning("A waiting trial got no answer to its heartbeat: %s", error)
             return
         if stop == "kill":
-            self.take(attempt_id)
-        elif stop == "cancel" and self.take(attempt_id):
+            self._drop(attempt_id)
+        elif stop == "cancel" and self._drop(attempt_id):
             deadline = self._orders[attempt_id].job.deadline_at
             if deadline is not None and datetime.now(UTC) >= deadline:
                 self._say(client, "fail", Reason.DEADLINE, "The deadline of the job passed before this trial began.")

@@ -97,6 +97,7 @@ class RunSettings(_Document):
         seconds_between_saves: Least time between two checkpoints.
         ray_address: "host:port" of the cluster that the driver joins; None where there is no Ray.
         ray_folder: Absolute path of a folder for what Ray Tune writes.
+        stop_seconds: From a request to stop until whatever still runs is ended; before, it may save its state.
     """
 
     executor: Literal["local", "ray"] = "local"
@@ -106,14 +107,16 @@ class RunSettings(_Document):
     seconds_between_saves: float = 20.0
     ray_address: str | None = None
     ray_folder: str | None = None
+    stop_seconds: float = 20.0
 
 
 class DriverOrder(_Document):
-    """What a driver is told: the claim, whom to report to, and how to run."""
+    """What a driver is told: the claim, whom to report to, how to run, and the file that lists what it began."""
 
     server: str
     claim: ClaimDocument
     settings: RunSettings
+    begun_path: str | None = None
 
 
 class AttemptOrder(_Document):

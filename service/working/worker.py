@@ -1,7 +1,7 @@
 """`bmtas work`: ask the server for work, start a driver per claim, and clean up after drivers that fall.
 
 The worker itself computes nothing and holds no lease; it may be killed at any time. Asked to stop, it has its drivers
-save and give back what they run, within five seconds.
+save and give back what they run, as long as `RunSettings.stop_seconds` allows.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import random
 import secrets
 import signal
 import socket
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from db.records.states import Reason
 from service.client_parts.connection import Connection, Patience
@@ -21,13 +23,12 @@ from service.errors import ServerAwayError, ServiceProblem
 from service.logs import configure_logging
 from service.working.driver_handle import DriverHandle, Releases
 from service.working.pipe_lines import follow_lines, read_lines
-from service.working.ray_head import RayHead
+from service.working.ray_head import HEAD_PARENT, RayHead
 from service.working.ray_variables import foreign_cluster
-from service.working.work_orders import ClaimDocument, DriverOrder, RunSettings
+from service.working.temporary_folders import remove_leftovers
+from service.working.work_orders import ClaimDocument, DriverOrder, RunSettings, split_order
 from service.working.worker_client import Hello, WorkerClient
 
-STOP_SECONDS = 4.5
-"""How long drivers may take to give everything back after the worker was asked to stop."""
 _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.2
 _AFTER_FAILED_START_SECONDS = 30.0
@@ -122,6 +123,7 @@ class Worker:
 
     def work(self, stop_requested: threading.Event) -> None:
         """Work until a stop is asked for; then have everything given back."""
+        remove_leftovers(Path(tempfile.gettempdir()), HEAD_PARENT)
         _LOG.info("Worker %s of %s works for %s.", self._hello.id, self._hello.name, self._request.server)
         try:
             while not stop_requested.is_set():
@@ -206,20 +208,19 @@ class Worker:
 
     def _bury(self, driver: DriverHandle, *, was_asked: bool = False) -> None:
         """End what a driver left running; of one that fell, give the attempts back."""
-        code = driver.code
+        code, begun = driver.code, driver.begun
         driver.end()
         if code == 0:
             return
         _LOG.warning("Driver %d of %s ended with %s.", driver.pid, driver.order.claim.job.id, code)
         if was_asked:  # too early for it to know how, or too late: nobody's failure
-            self._releases.add(driver.order, Reason.WORKER_STOPPED, "The worker was stopped.")
+            self._releases.add(split_order(driver.order), Reason.WORKER_STOPPED, "The worker was stopped.")
         else:
-            message = f"The worker's driver process ended with {code}."
-            self._releases.add(driver.order, Reason.WORKER_CRASHED, message)
+            self._releases.add_fallen(driver.order, begun, f"The worker's driver process ended with {code}")
 
     def _stop_drivers(self) -> None:
         """Have all drivers give back what they run; end those that do not come to it."""
-        stop_at = time.monotonic() + STOP_SECONDS
+        stop_at = time.monotonic() + self._request.settings.stop_seconds
         for driver in self._drivers:
             driver.ask_to_stop()
         while time.monotonic() < stop_at and any(driver.code is None for driver in self._drivers):

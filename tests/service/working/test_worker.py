@@ -53,6 +53,7 @@ def start_worker(workplace: Workplace, executor: str = "local", **changes: str) 
             [sys.executable, "-c", code, workplace.server.address, settings, TOKEN],
             stdin=subprocess.PIPE,
             stderr=stderr,
+            env={**os.environ, "TMPDIR": str(workplace.folder)},
             start_new_session=True,
         )
     workplace.children.append(child)
@@ -99,6 +100,42 @@ def test_killed_drivers_and_workers_give_their_trials_back(workplace: Workplace,
     kill_and_see(workplace, trial, lambda: pid_in_log(workplace, ": driver"), wait_until)
     kill_and_see(workplace, trial, lambda: worker.pid, wait_until)
     assert "training.state" in trial.files
+
+
+def test_only_what_a_fallen_driver_had_begun_counts(workplace: Workplace, wait_until: Wait) -> None:
+    """Of three trials of one claim the running one is given back as crashed, the others as if nothing had been."""
+    running = workplace.add("shared", epochs=3000)
+    waiting = [workplace.add("single-left"), workplace.add("single-right")]
+    start_worker(workplace)
+    wait_until(lambda: running.attempts and max(running.attempts[0].steps, default=0) > 0, 60, "work")
+    assert all(trial.attempts[0].state == "RUNNING" for trial in waiting)
+    os.killpg(pid_in_log(workplace, ": driver"), signal.SIGKILL)  # with its child, which would speak first
+    wait_until(lambda: all(trial.attempts[0].state == "RELEASED" for trial in [running, *waiting]), 8, "the release")
+    assert running.attempts[0].reason == "worker_crashed"
+    assert [trial.attempts[0].reason for trial in waiting] == ["worker_stopped"] * 2
+    assert "before this trial began" in waiting[0].attempts[0].message
+
+
+def list_temporary(workplace: Workplace) -> list[str]:
+    """Return the temporary folders of a worker's processes."""
+    return [path.name for path in workplace.folder.glob("bmtas-*")]
+
+
+def test_a_worker_removes_what_killed_processes_left(workplace: Workplace, wait_until: Wait) -> None:
+    """What a driver leaves goes with it; what a killed worker leaves goes when the next one starts."""
+    trial = workplace.add("shared", epochs=3000)
+    first = start_worker(workplace)
+    wait_until(lambda: trial.attempts and max(trial.attempts[0].steps, default=0) > 0, 60, "work")
+    driver = pid_in_log(workplace, ": driver")
+    for pid in (first.pid, driver):
+        os.killpg(pid, signal.SIGKILL)
+    assert list_temporary(workplace)
+    trial.state = "FAILED"
+    second = start_worker(workplace)
+    wait_until(lambda: not list_temporary(workplace), 30, "the removal")
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(10) == 0
+    assert list_temporary(workplace) == []
 
 
 def test_a_worker_waits_for_a_server_that_is_away(workplace: Workplace, wait_until: Wait) -> None:
