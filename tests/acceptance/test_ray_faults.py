@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Reference, Site
 
 LEASE_SECONDS = 30.0  # of the site
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1, ::1 and 127.0.0.1 as an IPv6 address, as /proc writes them."""
+
+
+def list_listeners(pid: int) -> list[str]:
+    """Return the addresses, as /proc writes them, on which a process waits for TCP connections."""
+    sockets: set[str] = set()
+    with contextlib.suppress(OSError):  # it may end while we look
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(str(entry.readlink()))
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return [row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
 
 
 def test_two_searches_at_once_on_one_cluster(ray_site: Site, reference: Reference) -> None:
@@ -90,7 +105,7 @@ def test_a_ray_that_loses_another_part_is_replaced(ray_site: Site, part: str, re
 
 
 def test_a_killed_worker_takes_its_ray_along(ray_site: Site, reference: Reference) -> None:
-    """Nothing of it is left, neither process nor file, and another worker ends the search."""
+    """What ran could save; nothing of it is left, neither process nor file; another worker ends the search."""
     site, worker = ray_site, ray_site.worker
     job_id = site.submit()
     site.wait_for_steps(job_id)
@@ -98,6 +113,29 @@ def test_a_killed_worker_takes_its_ray_along(ray_site: Site, reference: Referenc
     worker.end(signal.SIGKILL)
     site.wait(lambda: not list_session(head) and not list_session(driver), "the end of its processes", seconds=30)
     assert not worker.head_folder.exists()
-    site.start_worker("--executor", "ray", "--slots", "2")
-    assert len(site.check_done_once(job_id)) == 2
+    other = site.start_worker("--executor", "ray", "--slots", "2")
+    attempts = site.check_done_once(job_id)
+    assert [(row["state"], row["reason"]) for row in attempts] == [("RELEASED", "worker_stopped"), ("SUCCEEDED", None)]
+    assert any("goes on at step" in line for line in site.lines(job_id))
     assert site.tree(job_id) == reference.tree
+    assert other.end(signal.SIGTERM)[0] == 0
+    assert not list(site.folder.glob("bmtas-*"))
+
+
+def test_a_local_ray_listens_on_this_machine_alone(ray_site: Site) -> None:
+    """B8: no port of the cluster, its agents or its trials is open to other machines, but the one named below."""
+    site = ray_site
+    site.start_worker("--executor", "ray")
+    job_id = site.submit()
+    site.wait_for_steps(job_id)
+    worker = next(one for one in site.workers if one.driver(job_id))
+    sessions = (worker.head, worker.driver(job_id))
+    open_to_all = {
+        (entry.command.split()[0], address)
+        for session in sessions
+        for entry in list_session(session)
+        for address in list_listeners(entry.pid)
+        if address not in LOOPBACK
+    }
+    assert open_to_all == set()
+    site.check_done_once(job_id)
