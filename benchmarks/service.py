@@ -1,8 +1,8 @@
-"""How fast the service is: `python benchmarks/service.py [--database URL] [--jobs N] [--json]` prints one table.
+"""How fast the service is: `python benchmarks/service.py [--database postgresql|URL] [--jobs N]` prints one table.
 
-The real `bmtas serve --no-worker` on a free port, over HTTP, on SQLite or on the empty PostgreSQL database of the URL;
-it exits with 1 if an aim is missed. Only the queue's 10,000 jobs and architectures come from the store directly, since
-submitting them would take minutes. All is in `service_load.py`: nothing can be imported beside a file of this name.
+The real `bmtas serve --no-worker` on a free port, over HTTP, on SQLite, on a PostgreSQL started for it, or on an empty
+one by its URL; each aim stands beside its figure, and it exits with 1 if one is missed. Only the first 10,000 jobs come
+from the store directly, which saves minutes. All is in `service_load.py`: nothing is imported beside this file's name.
 """
 
 import sys

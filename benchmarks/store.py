@@ -113,11 +113,11 @@ def no_op_job(number: int, *, owners: int = 5, studies: int = 10) -> NewJob:
     )
 
 
-def fill(url: str, num_jobs: int, *, with_architectures: bool = True, studies: int = 10) -> None:
+def fill(url: str, num_jobs: int, *, with_architectures: bool = True, studies: int = 10, first: int = 0) -> None:
     """Make queued jobs, each with an architecture, a chunk per transaction: nobody wants to wait for 10,000 syncs."""
     open_store(url, exclusive=False).close()
     database = Database(build_engine(parse_url(url)))
-    jobs = [no_op_job(number, studies=studies) for number in range(num_jobs)]
+    jobs = [no_op_job(number, studies=studies) for number in range(first, first + num_jobs)]
     for start in range(0, num_jobs, CHUNK):
         database.write(partial(_make, jobs=jobs[start : start + CHUNK], with_architectures=with_architectures))
     database.close()

@@ -27,7 +27,7 @@ from db.records.jobs import (
     Resources,
     TrialRecord,
 )
-from db.records.results import ArchitectureRecord, FrontRow, NewArchitecture
+from db.records.results import ArchitectureRecord, FrontRow, FrontStamp, NewArchitecture, StudyRecord
 from db.records.states import JobKind, JobState, Reason, StopMode
 
 Score = Callable[[Json, Json], float]
@@ -299,9 +299,16 @@ class RunStore(Protocol):
         """Return the global id of the newest event, 0 where there is none."""
         ...
 
+    def purge_history(self, older_than_seconds: float) -> int:
+        """Forget lines and events of jobs that ended so long ago, and return how many; each job keeps its last event.
+
+        So the number of its last event stays known, and who asks for what came before is told that it is gone.
+        """
+        ...
+
 
 class ResultStore(Protocol):
-    """Keeps architectures and look-up costs."""
+    """Keeps architectures and the results of baselines."""
 
     def get_architecture(self, architecture_id: str) -> ArchitectureRecord:
         """Return an architecture, or raise NotFoundError."""
@@ -311,20 +318,25 @@ class ResultStore(Protocol):
         """Return at most `query.limit` architectures in order."""
         ...
 
-    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[FrontRow]:
-        """Return what a front needs of every architecture of a job or of a study, the cheapest first."""
+    def list_front_rows(
+        self, *, job_id: str | None, study_key: str | None, with_metrics: bool = True
+    ) -> list[FrontRow]:
+        """Return what a front needs of every architecture of a job or of a study, the cheapest first.
+
+        Without metrics, which take most of the time to read, they are None in every row.
+        """
+        ...
+
+    def get_front_stamp(self, *, job_id: str | None, study_key: str) -> FrontStamp:
+        """Return what tells whether the front of a job of this study, or of all of the study, is another by now."""
+        ...
+
+    def list_studies(self, *, after: tuple[datetime, str] | None = None, limit: int = 50) -> list[StudyRecord]:
+        """Return at most `limit` studies, those with the newest searches first; `after` is (newest_at, study_key)."""
         ...
 
     def list_baselines(self, study_key: str) -> Mapping[str, Json]:
         """Return {trial name: result} of the finished baselines of a study ("single-TASK", "shared")."""
-        ...
-
-    def find_cost(self, key: str) -> Json | None:
-        """Return a cost document stored under a key, or None."""
-        ...
-
-    def save_cost(self, key: str, document: Json) -> None:
-        """Store a cost document."""
         ...
 
 

@@ -29,6 +29,7 @@ from service.routes import architectures, exports, files, health, lists, searche
 from service.server_settings import ServerSettings
 from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
+from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
 from service.web.openapi_document import complete_openapi
 from service.web.paging import PageTokens
@@ -63,6 +64,7 @@ def create_app(settings: ServerSettings, store: Store) -> FastAPI:
         pages=PageTokens(settings.secret),
         hub=EventHub(store, settings.events, settings.draining),
         monitor=monitor,
+        fronts=FrontAnswers(store),
     )
 
     @contextlib.asynccontextmanager
@@ -107,6 +109,7 @@ async def sweep_forever(parts: ServerParts) -> None:
             if time.monotonic() - purged_at >= _PURGE_SECONDS:
                 purged_at = time.monotonic()
                 await run_in_threadpool(parts.store.purge_responses, _KEPT_SECONDS)
+                await run_in_threadpool(parts.store.purge_history, parts.settings.history_seconds)
         except DbError as error:
             _LOG.warning("The queue could not be swept: %s", type(error).__name__)
         except Exception as error:  # whatever it is, the next sweep must come

@@ -60,6 +60,7 @@ class ServerSettings:
         heartbeat_seconds: How often workers are told to send one.
         sweep_seconds: Pause between two looks for leases that ran out. With the longest pause before a trial's next
             attempt and the worker's between two questions it must stay within the minute that the README promises.
+        history_seconds: How long after its end the lines and events of a job are kept; figures and results stay.
         max_body_bytes: Longest body of a request.
         max_worker_body_bytes: Longest body of a worker's request, which may be a batch of long lines.
         allowed_hosts: Names under which the server may be addressed, without port; "*" for any.
@@ -76,6 +77,7 @@ class ServerSettings:
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 10.0
     sweep_seconds: float = 5.0
+    history_seconds: float = 90 * 86_400.0
     max_body_bytes: int = 1 << 20
     max_worker_body_bytes: int = 8 << 20
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")

@@ -12,7 +12,7 @@ from typing import Any
 
 from db.errors import LeaseLostError, NotFoundError
 from db.records.access import AuditRecord, SavedResponse, TokenRecord, WorkerRecord
-from db.records.jobs import AttemptRecord, EventRecord, FileRecord, JobRecord, Json, LogLine, TrialRecord
+from db.records.jobs import AttemptRecord, EventRecord, FileRecord, JobRecord, LogLine, TrialRecord
 from db.records.results import ArchitectureRecord
 from db.records.states import AttemptState, JobState, Reason, TrialState
 from db.rules import STOP_MESSAGES, Policy, compute_fraction, front_event, roll_up
@@ -60,7 +60,6 @@ class Books:
         self.architectures: dict[str, ArchitectureRecord] = {}
         self.copied: set[str] = set()
         self.workers: dict[str, WorkerRecord] = {}
-        self.costs: dict[str, Json] = {}
         self.tokens: dict[str, TokenRecord] = {}
         self.responses: dict[tuple[str, str], Response] = {}
         self.audit: list[AuditRecord] = []

@@ -1,17 +1,18 @@
-"""What attempts leave and what trials found, in memory: files, figures, lines, events, architectures, costs."""
+"""What attempts leave and what trials found, in memory: files, figures, lines, events, architectures."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from db.errors import NotFoundError
 from db.memory.books import MemoryPart
 from db.memory.jobs import cut_page
-from db.records.jobs import EventRecord, FileRecord, Json, LogLine, MetricPoint
-from db.records.results import ArchitectureRecord, FrontRow
-from db.records.states import TrialState
+from db.records.jobs import EventRecord, FileRecord, JobRecord, Json, LogLine, MetricPoint, TrialRecord
+from db.records.results import ArchitectureRecord, FrontRow, FrontStamp, StudyRecord
+from db.records.states import JobKind, TrialState
 from db.rules import BASELINE_KINDS, LOG_LINE_LENGTH, LOG_LINES_KEPT, clean_text
 from db.stores import ArchitectureQuery
 
@@ -114,6 +115,18 @@ class MemoryRuns(MemoryPart):
         with self._books.call():
             return self._books.newest_event_id
 
+    def purge_history(self, older_than_seconds: float) -> int:
+        """Forget lines and events of jobs that ended so long ago, all but the last event; return how many."""
+        purged = 0
+        with self._books.call():
+            for job_id, notes in self._books.notes.items():
+                ended_at = self._books.jobs[job_id].finished_at
+                if ended_at is not None and self._books.is_older(ended_at, older_than_seconds):
+                    purged += len(notes.logs) + len(notes.events[:-1])
+                    notes.logs.clear()
+                    del notes.events[:-1]
+        return purged
+
     def get_architecture(self, architecture_id: str) -> ArchitectureRecord:
         """Return an architecture, also of a deleted job, or raise NotFoundError."""
         with self._books.call():
@@ -126,7 +139,9 @@ class MemoryRuns(MemoryPart):
         with self._books.call():
             return copy.deepcopy(cut_page([each for each in self._list_shown() if _is_wanted(each, query)], query))
 
-    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[FrontRow]:
+    def list_front_rows(
+        self, *, job_id: str | None, study_key: str | None, with_metrics: bool = True
+    ) -> list[FrontRow]:
         """Return what a front needs of every architecture of a job or of a study, the cheapest first."""
         with self._books.call():
             rows = [
@@ -136,34 +151,81 @@ class MemoryRuns(MemoryPart):
                 and (study_key is None or each.study_key == study_key)
                 and (job_id is not None or study_key is None or each.id not in self._books.copied)
             ]
+            rows = rows if with_metrics else [each._replace(metrics=None) for each in rows]
             return copy.deepcopy(sorted(rows, key=lambda each: (each.madds, each.id)))
+
+    def get_front_stamp(self, *, job_id: str | None, study_key: str) -> FrontStamp:
+        """Return what tells whether the front of a job of this study, or of all of the study, is another by now."""
+        with self._books.call():
+            found = [
+                each
+                for each in self._books.architectures.values()
+                if each.study_key == study_key and job_id in (None, each.job_id)
+            ]
+            return FrontStamp(
+                num_found=len(found),
+                num_scored=sum(each.delta_m is not None for each in found),
+                num_baselines=len(self._list_baselines(study_key)),
+                num_deleted=sum(notes.is_deleted for notes in self._books.notes.values()),
+            )
+
+    def list_studies(self, *, after: tuple[datetime, str] | None = None, limit: int = 50) -> list[StudyRecord]:
+        """Return at most `limit` studies, those with the newest searches first; `after` is (newest_at, study_key)."""
+        with self._books.call():
+            searches: dict[str, list[JobRecord]] = {}
+            for job in self._books.jobs.values():
+                if job.kind is JobKind.SEARCH and not self._books.notes[job.id].is_deleted:
+                    searches.setdefault(job.study_key, []).append(job)
+            networks = [each for each in self._list_shown() if each.id not in self._books.copied]
+            studies = [
+                _sum_up(jobs, [each for each in networks if each.study_key == key]) for key, jobs in searches.items()
+            ]
+        studies.sort(key=_study_place, reverse=True)
+        return [study for study in studies if after is None or _study_place(study) < after][:limit]
 
     def list_baselines(self, study_key: str) -> Mapping[str, Json]:
         """Return {trial name: result} of the finished baselines of a study, the newest where there are several."""
         with self._books.call():
-            own = [
-                trial
-                for trial in self._books.trials.values()
-                if trial.state is TrialState.SUCCEEDED and trial.kind in BASELINE_KINDS and trial.reused_from is None
-            ]
-            mine = [trial for trial in own if self._books.jobs[trial.job_id].study_key == study_key]
-            mine.sort(key=lambda trial: (trial.finished_at, trial.id))
+            mine = self._list_baselines(study_key)
             return {trial.name: copy.deepcopy(dict(trial.result or {})) for trial in mine}
 
-    def find_cost(self, key: str) -> Json | None:
-        """Return a cost document stored under a key, or None."""
-        with self._books.call():
-            return copy.deepcopy(self._books.costs.get(key))
-
-    def save_cost(self, key: str, document: Json) -> None:
-        """Store a cost document, replacing the one of that key."""
-        with self._books.call():
-            self._books.costs[key] = copy.deepcopy(dict(document))
+    def _list_baselines(self, study_key: str) -> list[TrialRecord]:
+        """Return the finished baselines of a study that took over nothing, the oldest first."""
+        own = [
+            trial
+            for trial in self._books.trials.values()
+            if trial.state is TrialState.SUCCEEDED and trial.kind in BASELINE_KINDS and trial.reused_from is None
+        ]
+        mine = [trial for trial in own if self._books.jobs[trial.job_id].study_key == study_key]
+        return sorted(mine, key=lambda trial: (trial.finished_at, trial.id))
 
     def _list_shown(self) -> list[ArchitectureRecord]:
         """Return the architectures of jobs that are not deleted."""
         notes = self._books.notes
         return [each for each in self._books.architectures.values() if not notes[each.job_id].is_deleted]
+
+
+def _study_place(study: StudyRecord) -> tuple[datetime, str]:
+    """Return what studies are sorted by."""
+    return study.newest_at, study.study_key
+
+
+def _sum_up(searches: list[JobRecord], networks: list[ArchitectureRecord]) -> StudyRecord:
+    """Return the study of some searches and of what they found."""
+    newest = max(searches, key=lambda job: job.id)
+    gains = [each.delta_m for each in networks if each.delta_m is not None]
+    return StudyRecord(
+        study_key=newest.study_key,
+        dataset=str(newest.spec.get("dataset") or ""),
+        backbone=str(newest.spec.get("backbone") or ""),
+        tasks=tuple(newest.spec.get("tasks", ())),
+        num_searches=len(searches),
+        num_networks=len(networks),
+        best_delta_m=max(gains, default=None),
+        least_madds=min((each.madds for each in networks), default=None),
+        most_madds=max((each.madds for each in networks), default=None),
+        newest_at=max(job.created_at for job in searches),
+    )
 
 
 def _is_wanted(found: ArchitectureRecord, query: ArchitectureQuery) -> bool:

@@ -37,17 +37,37 @@ def _fitting() -> ColumnElement[bool]:
 
 
 def _build_turns() -> Any:
-    """Return the query of (priority, owner) whose jobs wait, in the order of their turns."""
+    """Return the query of (priority, owner, id of the oldest job) whose jobs wait, in the order of their turns.
+
+    Each step down the index finds the next priority, or the next owner of one, so that ten thousand waiting jobs of a
+    few people cost no more than a few.
+    """
     job = schema.job
-    oldest = func.min(job.c.created_at).label("oldest")
-    waiting = select(job.c.priority, job.c.owner, oldest).where(_fitting()).group_by(job.c.priority, job.c.owner)
-    waiting_rows = waiting.subquery("waiting")
+    highest = select(func.max(job.c.priority).label("priority")).where(schema.JOB_WAITS)
+    level = highest.cte("level", recursive=True)
+    lower = select(func.max(job.c.priority)).where(schema.JOB_WAITS, job.c.priority < level.c.priority)
+    level = level.union_all(select(lower.scalar_subquery()).where(level.c.priority.is_not(None)))
+    of_level = select(func.min(job.c.owner)).where(schema.JOB_WAITS, job.c.priority == level.c.priority)
+    turns = select(level.c.priority, of_level.scalar_subquery().label("owner")).where(level.c.priority.is_not(None))
+    turn = turns.cte("turn", recursive=True)
+    same_level = and_(schema.JOB_WAITS, job.c.priority == turn.c.priority)
+    following = select(func.min(job.c.owner)).where(same_level, job.c.owner > turn.c.owner)
+    turn = turn.union_all(select(turn.c.priority, following.scalar_subquery()).where(turn.c.owner.is_not(None)))
+    mine = and_(_fitting(), job.c.priority == turn.c.priority, job.c.owner == turn.c.owner)
+
+    def oldest(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+        """Return a column of the oldest job of a turn."""
+        first = select(column).where(mine).order_by(job.c.created_at, job.c.id).limit(1)
+        return first.correlate(turn).scalar_subquery().label(name)
+
+    columns = (turn.c.priority, turn.c.owner, oldest(job.c.created_at, "oldest"), oldest(job.c.id, "first_id"))
+    waiting = select(*columns).where(turn.c.owner.is_not(None)).subquery("waiting")
     total = func.sum(job.c.trials_running).label("total")
     running = select(job.c.owner, total).where(schema.JOB_RUNS).group_by(job.c.owner).subquery("running")
-    joined = waiting_rows.outerjoin(running, running.c.owner == waiting_rows.c.owner)
-    order = (waiting_rows.c.priority.desc(), func.coalesce(running.c.total, 0), waiting_rows.c.oldest)
-    query = select(waiting_rows.c.priority, waiting_rows.c.owner).select_from(joined)
-    return query.order_by(*order, waiting_rows.c.owner)
+    joined = waiting.outerjoin(running, running.c.owner == waiting.c.owner)
+    order = (waiting.c.priority.desc(), func.coalesce(running.c.total, 0), waiting.c.oldest, waiting.c.owner)
+    query = select(waiting.c.priority, waiting.c.owner, waiting.c.first_id).select_from(joined)
+    return query.where(waiting.c.oldest.is_not(None)).order_by(*order)
 
 
 def _build_page() -> Any:
@@ -126,7 +146,7 @@ class SqlClaims(SqlPart):
         return self._end(attempt_id, Ending.FAIL, reason, message)
 
     def release(self, attempt_id: str, reason: Reason, message: str) -> TrialRecord:
-        """Give a trial back, claimable at once; see `JobStore.release`."""
+        """Give a trial back; see `JobStore.release`."""
         return self._end(attempt_id, Ending.RELEASE, reason, message)
 
     def _end(self, attempt_id: str, ending: Ending, reason: Reason, message: str) -> TrialRecord:
@@ -173,17 +193,18 @@ def _list_candidates(ledger: Ledger, capacity: Resources) -> Iterator[str]:
     """Yield the ids of jobs with a free trial that fits, in the order they are to be served."""
     wanted = {"cpus": capacity.cpus, "gpus": capacity.gpus, "now": ledger.now}
     for turn in ledger.tx.list_rows(_TURNS, wanted):
+        # The oldest is nearly always free, and whoever asked for it looks again anyway.
+        first_id = turn.pop("first_id")
+        yield first_id
         last: Row = {"created_at": _LONG_AGO, "id": ""}
         size = _FIRST_PAGE
         while True:
             after = {"after_at": last["created_at"], "after_id": last["id"], "size": size}
             page = ledger.tx.list_rows(_PAGE, wanted | turn | after)
-            job_ids = [row["id"] for row in page]
-            # The first is nearly always free, and whoever asked for it looks again anyway.
-            yield from job_ids[:1]
-            rows = ledger.tx.list_rows(_FREE_JOBS, {"job_ids": job_ids, "now": ledger.now}) if len(page) > 1 else []
+            job_ids = [row["id"] for row in page if row["id"] != first_id]
+            rows = ledger.tx.list_rows(_FREE_JOBS, {"job_ids": job_ids, "now": ledger.now}) if job_ids else []
             free = {row["job_id"] for row in rows}
-            yield from (job_id for job_id in job_ids[1:] if job_id in free)
+            yield from (job_id for job_id in job_ids if job_id in free)
             if len(page) < size:
                 break
             last, size = page[-1], min(size * 8, _LAST_PAGE)

@@ -63,11 +63,14 @@ class SqlEndings(SqlPart):
 
     def _list_expired(self) -> list[str]:
         """Return the attempts whose lease ran out."""
-        attempt = schema.attempt
+        attempt, trial = schema.attempt, schema.trial
+        both = attempt.join(trial, trial.c.id == attempt.c.trial_id)
 
         def work(tx: Transaction) -> list[str]:
-            query = select(attempt.c.id).where(schema.ATTEMPT_RUNS, attempt.c.lease_until <= tx.now)
-            return list(tx.execute(query.order_by(attempt.c.lease_until).limit(_SWEPT_AT_ONCE)).scalars())
+            query = select(attempt.c.id).select_from(both).where(schema.ATTEMPT_RUNS, attempt.c.lease_until <= tx.now)
+            # Those of one claim have one lease: they end in the order of their trials.
+            query = query.order_by(attempt.c.lease_until, trial.c.position)
+            return list(tx.execute(query.limit(_SWEPT_AT_ONCE)).scalars())
 
         return self._database.read(work)
 

@@ -23,12 +23,14 @@ from sqlalchemy import (
     Engine,
     Executable,
     Table,
+    TextClause,
     bindparam,
     create_engine,
     event,
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -38,6 +40,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from db.errors import DatabaseUnavailableError, DbError
+from db.sql.failures import is_unavailable, is_worth_another_try
+from db.sql.group_commit import WriteGroup
 from db.sql.schema import UtcTime
 
 Clock = Callable[[], datetime]
@@ -49,20 +53,6 @@ LOCK_SECONDS = 10
 CONNECT_SECONDS = 5
 TRIES = 6
 WRITES = "bmtas_writes"
-
-_BEGIN_AGAIN = frozenset({"40001", "40P01", "23505"})
-"""Serialization failure, deadlock, and two at once for one unique row: the second try sees what the first one made."""
-_UNAVAILABLE_CLASSES = ("08", "53", "55P03", "57")
-_SQLITE_UNAVAILABLE = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY,
-)
-# Of SQLite's result codes, the low byte is the primary one.
-_PRIMARY_CODE = 0xFF
 
 
 def parse_url(url: str) -> URL:
@@ -108,7 +98,8 @@ def build_engine(url: URL) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=LOCK_SECONDS,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "bmtas"},
+        # A database of encoding SQL_ASCII would otherwise hand out bytes where text is meant.
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "bmtas", "client_encoding": "utf8"},
         hide_parameters=True,
         json_serializer=_dump_json,
     )
@@ -145,7 +136,8 @@ def _prepare_postgres(connection: Any, _record: object) -> None:
     connection.autocommit = True
     connection.execute(
         f"SET timezone='UTC'; SET statement_timeout='{STATEMENT_SECONDS}s'; SET lock_timeout='{LOCK_SECONDS}s'; "
-        f"SET idle_in_transaction_session_timeout='60s'"
+        # Compiling a short query takes a hundred times as long as running it.
+        f"SET idle_in_transaction_session_timeout='60s'; SET jit=off"
     )
     connection.autocommit = autocommit
 
@@ -210,17 +202,32 @@ class Transaction:
         """Insert rows that name all columns; where the primary key is there already, replace all but the kept ones."""
         self.connection.execute(_upsert(table, keep, self.is_postgres), rows if len(rows) > 1 else rows[0])
 
-    def lock_names(self, names: Iterable[str]) -> None:
-        """Hold locks on these names until the end; in one order, so that two holders never wait for each other."""
-        if self.is_postgres:
-            for number in sorted({_lock_number(name) for name in names}):
-                self.connection.execute(select(func.pg_advisory_xact_lock(number)))
+    def lock_names(self, names: Iterable[str], *, shared: bool = False) -> None:
+        """Hold locks on these names until the end; in one order, so that two holders never wait for each other.
+
+        Args:
+            names: Of the locks.
+            shared: Whether others may hold them shared at the same time.
+        """
+        numbers = sorted({_lock_number(name) for name in names})
+        if self.is_postgres and numbers:
+            self.connection.execute(_LOCKS_SHARED if shared else _LOCKS, {"numbers": numbers})
 
     def try_lock_name(self, name: str) -> bool:
         """Return whether the lock on a name was free and is now held until the end."""
         if not self.is_postgres:  # SQLite has one writer: everything is locked already.
             return True
         return bool(self.connection.execute(select(func.pg_try_advisory_xact_lock(_lock_number(name)))).scalar_one())
+
+
+def _lock_all(function: str) -> TextClause:
+    """Return the statement that takes locks one after the other, in the order in which they are given."""
+    numbers = "unnest(CAST(:numbers AS bigint[])) WITH ORDINALITY AS given(number, place)"
+    # Sorted below the call: PostgreSQL might call first and sort then.
+    return text(f"SELECT {function}(number) FROM (SELECT number FROM {numbers} ORDER BY place OFFSET 0) AS sorted")
+
+
+_LOCKS, _LOCKS_SHARED = _lock_all("pg_advisory_xact_lock"), _lock_all("pg_advisory_xact_lock_shared")
 
 
 # Built once for each table: putting a statement together takes as long as running it.
@@ -264,6 +271,7 @@ class Database:
         self._is_sqlite = engine.dialect.name == "sqlite"
         # Threads of this process queue here and are woken at once; SQLite's own waiting polls.
         self._turn = threading.Lock()
+        self._group = WriteGroup(self._turn, self._write_to_disk, lambda tx: Transaction(tx.connection, clock))
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Return what some work reads, all of it from one state of the database where that is SQLite."""
@@ -281,16 +289,23 @@ class Database:
         """
         if not self._is_sqlite:
             return self._run(lambda: self._write_once(work))
+        if durable:
+            value: T = self._group.write(work, timeout_seconds=BUSY_SECONDS)
+            return value
         if not self._turn.acquire(timeout=BUSY_SECONDS):
             raise DatabaseUnavailableError
         try:
-            return self._run(lambda: self._write_once(work, synchronous="FULL" if durable else "NORMAL"))
+            return self._run(lambda: self._write_once(work, synchronous="NORMAL"))
         finally:
             self._turn.release()
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def _write_to_disk(self, work: Callable[[Transaction], T]) -> T:
+        """Return what some work gives, committed so that it outlives a power cut."""
+        return self._run(lambda: self._write_once(work, synchronous="FULL"))
 
     def _read_once(self, work: Callable[[Transaction], T]) -> T:
         with self.engine.connect() as connection:
@@ -324,10 +339,10 @@ class Database:
                     raise error.orig from error
                 raise
             assert failure is not None
-            if tries_left and not committing and _is_worth_another_try(failure):
+            if tries_left and not committing and is_worth_another_try(failure):
                 time.sleep(random.uniform(0.001, 0.02) * (TRIES - tries_left))
                 continue
-            if _is_unavailable(failure):
+            if is_unavailable(failure):
                 raise DatabaseUnavailableError(self._describe(committing)) from failure
             raise failure
         raise AssertionError("the last try returns or raises")
@@ -344,34 +359,3 @@ class Database:
 
 class _CommitError(DbError):
     """The commit itself failed, so nobody knows whether the change was made."""
-
-
-def _sql_state(failure: BaseException) -> str:
-    """Return PostgreSQL's five-letter code of a failure, "" where there is none."""
-    return str(getattr(getattr(failure, "orig", None), "sqlstate", None) or "")
-
-
-def _is_worth_another_try(failure: BaseException) -> bool:
-    """Return whether the same work may succeed at once, nothing of it being committed.
-
-    So it may on another connection when this one, idle in the pool, was cut meanwhile: to ask each before its use would
-    cost three round trips a transaction.
-    """
-    if isinstance(failure, DBAPIError) and failure.connection_invalidated:
-        return True
-    return _sql_state(failure) in _BEGIN_AGAIN
-
-
-def _is_unavailable(failure: BaseException) -> bool:
-    """Return whether a failure is the database's being away, full or too busy, and no fault of ours."""
-    if isinstance(failure, PoolTimeoutError):
-        return True
-    assert isinstance(failure, DBAPIError)
-    code = getattr(failure.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return code & _PRIMARY_CODE in _SQLITE_UNAVAILABLE
-    state = _sql_state(failure)
-    if state:
-        return state.startswith(_UNAVAILABLE_CLASSES)
-    # psycopg tells no code when the connection broke or never came about.
-    return failure.connection_invalidated or type(failure.orig).__name__ == "OperationalError"

@@ -17,24 +17,27 @@ from db.errors import (
     IdempotencyMismatchError,
     IllegalMoveError,
     NotFoundError,
-    QueueFullError,
     StaleVersionError,
 )
 from db.records.access import SavedResponse
 from db.records.jobs import AttemptRecord, JobRecord, NewJob, NewTrial, TrialRecord
 from db.records.states import ALLOWED_ACTIONS, AttemptState, JobState, Reason, StopMode, TrialState
-from db.rules import STOP_MESSAGES, clean_text, new_id
+from db.rules import STOP_MESSAGES, Policy, clean_text, new_id
 from db.sql import schema
+from db.sql.engine import Database
 from db.sql.ledger import Ledger, Row, SqlPart
+from db.sql.queue_gauge import QueueGauge
 from db.sql.rows import attempt_record, job_record, trial_record
-from db.sql.twins import find_origins, lock_study, take_over
+from db.sql.twins import find_origins, lock_study, lock_study_for_submit, take_over
 from db.stores import Idempotency, JobChanges, QueueLimits
-
-_QUEUE_LOCK = "queue limits"
 
 
 class SqlJobs(SqlPart):
     """The part of the store that people act on."""
+
+    def __init__(self, database: Database, policy: Policy) -> None:
+        super().__init__(database, policy)
+        self._gauge = QueueGauge()
 
     def submit(
         self,
@@ -53,7 +56,7 @@ class SqlJobs(SqlPart):
                 known = _find_submitted(ledger, idempotency)
                 if known is not None:
                     return known
-            _check_limits(ledger, job.owner, limits)
+            self._gauge.check(ledger, job.owner, limits)
             record = make_job(ledger, job)
             if idempotency is not None:
                 answer = SavedResponse(202, {}, b"") if respond is None else respond(record)
@@ -208,30 +211,15 @@ def _find_submitted(ledger: Ledger, key: Idempotency) -> tuple[JobRecord, SavedR
     return job_record(job), answer
 
 
-def _check_limits(ledger: Ledger, owner: str, limits: QueueLimits) -> None:
-    """Return when one more job is welcome, or raise QueueFullError."""
-    ledger.tx.lock_names([_QUEUE_LOCK])
-    mine = func.count().filter(schema.job.c.owner == owner)
-    [(total, own)] = ledger.tx.list_tuples(select(func.count(), mine).where(schema.JOB_IS_OPEN))
-    for number, limit, whose in ((total, limits.total, "in all"), (own, limits.per_owner, "of one owner")):
-        if number >= limit:
-            raise QueueFullError(
-                f"At most {limit} unfinished jobs {whose} are accepted, and {number} are there. "
-                f"Wait until some have ended, then submit again."
-            )
-
-
 def make_job(ledger: Ledger, new: NewJob) -> JobRecord:
     """Return the job just made, its trials that have a twin's result finished."""
-    lock_study(ledger, new.study_key, [trial.reuse_key for trial in new.trials if trial.reuse_key])
-    job = ledger.adopt_job(_job_row(new, ledger), is_new=True)
-    ledger.tx.insert_rows(schema.job, [job])
+    lock_study_for_submit(ledger, new.study_key, [trial.reuse_key for trial in new.trials if trial.reuse_key])
+    job = ledger.insert_job(_job_row(new, ledger))
     ledger.tx.insert_rows(schema.job_label, _label_rows(job["id"], job["labels"]))
     tasks = [clean_text(task) for task in dict.fromkeys(new.spec.get("tasks") or ()) if isinstance(task, str)]
     ledger.tx.insert_rows(schema.job_task, [{"job_id": job["id"], "task": task} for task in tasks])
     trials = [_trial_row(trial, position, job) for position, trial in enumerate(new.trials)]
     ledger.tx.insert_rows(schema.trial, trials)
-    ledger.tell_state(job["id"])
     _take_over_all(ledger, trials)
     ledger.settle_job(job["id"])
     return job_record(job)

@@ -42,7 +42,7 @@ class Ledger:
         self._jobs: dict[str, Row] = {}
         self._changes: dict[str, Row] = {}
         self._visible: set[str] = set()
-        self._events: list[tuple[str, str, Mapping[str, Any]]] = []
+        self._events: list[Row] = []
 
     @property
     def now(self) -> datetime:
@@ -71,11 +71,18 @@ class Ledger:
             raise NotFoundError
         return job
 
-    def adopt_job(self, row: Row, *, is_new: bool = False) -> Row:
-        """Take a row that was locked elsewhere in this transaction, or made: a new job keeps its first version."""
+    def adopt_job(self, row: Row) -> Row:
+        """Take a row that was locked elsewhere in this transaction."""
         self._jobs[row["id"]] = row
-        if is_new:
-            self._visible.add(row["id"])
+        return row
+
+    def insert_job(self, row: Row) -> Row:
+        """Insert a new job, which tells its state at once and keeps its first version in this transaction."""
+        self._jobs[row["id"]] = row
+        self._visible.add(row["id"])
+        self.tell_state(row["id"])
+        self.tx.insert_rows(schema.job, [row])
+        del self._changes[row["id"]]  # The number of that event is in the row already.
         return row
 
     def job(self, job_id: str) -> Row:
@@ -92,8 +99,10 @@ class Ledger:
         changes.update(values)
 
     def add_event(self, job_id: str, kind: str, data: Mapping[str, Any]) -> None:
-        """Note an event of a held job."""
-        self._events.append((job_id, kind, data))
+        """Note an event of a held job, numbered on from its last one."""
+        seq = self._jobs[job_id]["last_event"] + 1
+        self.change_job(job_id, {"last_event": seq}, visible=False)
+        self._events.append({"job_id": job_id, "seq": seq, "kind": kind, "data": data})
 
     def move_trial(self, trial: Row, state: TrialState, values: Mapping[str, Any]) -> None:
         """Move a trial of a held job to a state, with other values of its row, and note the event."""
@@ -137,11 +146,11 @@ class Ledger:
 
     def save(self) -> None:
         """Write what has changed of the held jobs, then the events."""
-        rows = self._number_events()
         for job_id in sorted(self._changes):
             self.tx.update_row(schema.job, job_id, self._changes[job_id])
-        if not rows:
+        if not self._events:
             return
+        rows = [row | {"created_at": self.now} for row in self._events]
         if self.tx.is_postgres:
             self.tx.execute(select(func.pg_advisory_xact_lock_shared(EVENT_ORDER_LOCK)))
         self.tx.insert_rows(schema.event, rows)
@@ -149,15 +158,6 @@ class Ledger:
             if row["seq"] % _PRUNE_EVERY == 0:
                 old = schema.event.c.seq <= row["seq"] - self.policy.events_kept
                 self.tx.execute(delete(schema.event).where(schema.event.c.job_id == row["job_id"], old))
-
-    def _number_events(self) -> list[Row]:
-        """Return the rows of the events, numbered on from the last one of their jobs."""
-        rows: list[Row] = []
-        for job_id, kind, data in self._events:
-            seq = self._jobs[job_id]["last_event"] + 1
-            self.change_job(job_id, {"last_event": seq}, visible=False)
-            rows.append({"job_id": job_id, "seq": seq, "kind": kind, "data": data, "created_at": self.now})
-        return rows
 
     def _find_cause(self, job_id: str, state: JobState) -> Row:
         """Return reason and message of the first trial that ended as its job does."""

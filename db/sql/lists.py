@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
 
 from db.records.jobs import JobRecord
-from db.records.results import ArchitectureRecord
+from db.records.results import ArchitectureRecord, StudyRecord
+from db.records.states import JobKind
 from db.sql import schema
+from db.sql.engine import Transaction
 from db.sql.ledger import SqlPart
 from db.sql.rows import architecture_record, job_record
 from db.stores import ArchitectureQuery, JobQuery, read_sort
 
-_FARTHEST = 1e308
-"""Stands for "not known" among the numbers sorted by, so that it comes last in both directions."""
+_NOTHING_FOUND: Mapping[str, Any] = {"num_networks": 0, "best_delta_m": None, "least_madds": None, "most_madds": None}
 
 
 class SqlLists(SqlPart):
@@ -35,22 +37,108 @@ class SqlLists(SqlPart):
         wanted = select(table).select_from(joined).where(schema.JOB_IS_LISTED, *conditions)
         return [architecture_record(row) for row in self._page(wanted, table, query)]
 
+    def list_studies(self, *, after: tuple[datetime, str] | None = None, limit: int = 50) -> list[StudyRecord]:
+        """Return at most `limit` studies, those with the newest searches first; `after` is (newest_at, study_key)."""
+
+        def read(tx: Transaction) -> list[StudyRecord]:
+            """Return the studies, then what was found in those of this page."""
+            studies = tx.list_rows(_select_studies(after, limit))
+            keys = [study["study_key"] for study in studies]
+            found = {row["study_key"]: row for row in tx.list_rows(_select_findings(keys))}
+            return [_study_record(study, found.get(study["study_key"], _NOTHING_FOUND)) for study in studies]
+
+        return self._database.read(read)
+
     def _page(self, wanted: Select[Any], table: Table, query: JobQuery | ArchitectureQuery) -> list[dict[str, Any]]:
         """Return the rows of a page."""
         name, descending = read_sort(query)
-        column = _sortable(table.c[name], descending=descending)
+        column = table.c[name]
         order = (column.desc(), table.c.id.desc()) if descending else (column, table.c.id)
-        if query.after is not None:
-            wanted = wanted.where(_comes_after(column, table.c.id, query.after, descending=descending))
-        statement = wanted.order_by(*order).limit(query.limit)
-        return self._database.read(lambda tx: tx.list_rows(statement))
+        wanted = wanted.order_by(*order)
+        if not column.nullable:
+            if query.after is not None:
+                wanted = wanted.where(_comes_after(column, table.c.id, query.after, descending=descending))
+            return self._database.read(lambda tx: tx.list_rows(wanted.limit(query.limit)))
+        known, unknown = _split(wanted, column, table.c.id, query.after, descending=descending)
+
+        def read(tx: Transaction) -> list[dict[str, Any]]:
+            """Return the rows where the value is known, then those where it is not: an index is read in order."""
+            rows = [] if known is None else tx.list_rows(known.limit(query.limit))
+            left = query.limit - len(rows)
+            return rows + tx.list_rows(unknown.limit(left)) if left else rows
+
+        return self._database.read(read)
 
 
-def _sortable(column: ColumnElement[Any], *, descending: bool) -> ColumnElement[Any]:
-    """Return what a column is sorted by: itself, or with what is not known put last."""
-    if column.key != "delta_m":
-        return column
-    return func.coalesce(column, -_FARTHEST if descending else _FARTHEST)
+def _select_studies(after: tuple[datetime, str] | None, limit: int) -> Select[Any]:
+    """Return the query for a page of studies, each with its newest search."""
+    job = schema.job
+    newest_at = func.max(job.c.created_at)
+    studies = select(
+        job.c.study_key,
+        newest_at.label("newest_at"),
+        func.count().label("num_searches"),
+        func.max(job.c.id).label("id"),
+    ).where(schema.JOB_IS_LISTED, job.c.kind == JobKind.SEARCH.value)
+    studies = studies.group_by(job.c.study_key)
+    if after is not None:
+        moment, key = after
+        studies = studies.having(and_(newest_at <= moment, or_(newest_at < moment, job.c.study_key < key)))
+    page = studies.order_by(newest_at.desc(), job.c.study_key.desc()).limit(limit).subquery()
+    shown = (page.c.study_key, page.c.newest_at, page.c.num_searches, job.c.dataset, job.c.backbone, job.c.spec)
+    query = select(*shown).join_from(page, job, job.c.id == page.c.id)
+    return query.order_by(page.c.newest_at.desc(), page.c.study_key.desc())
+
+
+def _select_findings(study_keys: list[str]) -> Select[Any]:
+    """Return the query for what was found in some studies."""
+    table = schema.architecture
+    query = select(
+        table.c.study_key,
+        func.count().label("num_networks"),
+        func.max(table.c.delta_m).label("best_delta_m"),
+        func.min(table.c.madds).label("least_madds"),
+        func.max(table.c.madds).label("most_madds"),
+    ).join_from(table, schema.job, schema.job.c.id == table.c.job_id)
+    wanted = (schema.JOB_IS_LISTED, table.c.study_key.in_(study_keys), table.c.copied_from.is_(None))
+    return query.where(*wanted).group_by(table.c.study_key)
+
+
+def _study_record(study: Mapping[str, Any], found: Mapping[str, Any]) -> StudyRecord:
+    """Return a study from what its searches say and what they found."""
+    return StudyRecord(
+        study_key=study["study_key"],
+        dataset=study["dataset"] or "",
+        backbone=study["backbone"] or "",
+        tasks=tuple(study["spec"].get("tasks", ())),
+        num_searches=study["num_searches"],
+        num_networks=found["num_networks"],
+        best_delta_m=found["best_delta_m"],
+        least_madds=found["least_madds"],
+        most_madds=found["most_madds"],
+        newest_at=study["newest_at"],
+    )
+
+
+def _split(
+    wanted: Select[Any],
+    column: ColumnElement[Any],
+    id_column: ColumnElement[str],
+    after: tuple[Any, str] | None,
+    *,
+    descending: bool,
+) -> tuple[Select[Any] | None, Select[Any]]:
+    """Return the queries for the rows whose value is known and for those after them, whose value is not.
+
+    The first is None where the page before has ended among the second.
+    """
+    known, unknown = wanted.where(column.is_not(None)), wanted.where(column.is_(None))
+    if after is None:
+        return known, unknown
+    value, last_id = after
+    if value is None:
+        return None, unknown.where(id_column < last_id if descending else id_column > last_id)
+    return known.where(_comes_after(column, id_column, after, descending=descending)), unknown
 
 
 def _comes_after(
@@ -58,8 +146,6 @@ def _comes_after(
 ) -> ColumnElement[bool]:
     """Return the condition of rows that come after the last one of the page before."""
     value, last_id = after
-    if value is None:
-        value = -_FARTHEST if descending else _FARTHEST
     if column.key == "created_at" and isinstance(value, str):
         value = datetime.fromisoformat(value)
     if descending:

@@ -10,18 +10,20 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from db.errors import SchemaVersionError
+from db.errors import DbError, SchemaVersionError
 from db.sql.engine import Database, Transaction, build_engine, parse_url
 from db.sql.schema import SCHEMA_REVISION
 
 _SCRIPTS = Path(__file__).parent.parent / "migrations"
 _LOCK = "migration"
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 
 
 def migrate(url: str) -> None:
     """Make the tables of an empty database, or bring an older one up to date.
 
     Raises:
+        DbError: Its encoding cannot hold every character.
         SchemaVersionError: A newer version of this program made the database.
     """
     database = Database(build_engine(parse_url(url)))
@@ -33,6 +35,7 @@ def migrate(url: str) -> None:
 
 def migrate_engine(database: Database) -> None:
     """Bring the tables of an open database up to date; see `migrate`."""
+    database.read(_refuse_encoding)
     if database.read(lambda tx: find_revision(tx.connection)) != SCHEMA_REVISION:
         database.write(_upgrade, durable=True)
 
@@ -43,6 +46,16 @@ def find_revision(connection: Connection) -> str | None:
         return None
     revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return None if revision is None else str(revision)
+
+
+def _refuse_encoding(tx: Transaction) -> None:
+    """Return when a database takes every character; SQL_ASCII keeps what it is given."""
+    encoding = tx.execute(text("SHOW server_encoding")).scalar() if tx.is_postgres else "UTF8"
+    if encoding not in _ENCODINGS:
+        raise DbError(
+            f"A PostgreSQL database must have the encoding UTF8 to take every character, this one has {encoding}. "
+            f"Make another: CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'."
+        )
 
 
 def _upgrade(tx: Transaction) -> None:

@@ -1,25 +1,27 @@
-"""What trials have found, in SQL: architectures, baselines of a study; and the look-up costs."""
+"""What trials have found, in SQL: architectures and baselines of a study."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Text, cast, select
+from sqlalchemy import Text, cast, func, null, select
 
 from db.errors import NotFoundError
 from db.records.jobs import Json
-from db.records.results import ArchitectureRecord, FrontRow
+from db.records.results import ArchitectureRecord, FrontRow, FrontStamp
 from db.rules import BASELINE_KINDS
 from db.sql import schema
-from db.sql.engine import Transaction
 from db.sql.ledger import SqlPart
 from db.sql.rows import architecture_record
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class SqlResults(SqlPart):
-    """The part of the store that keeps architectures and costs."""
+    """The part of the store that keeps architectures."""
 
     def get_architecture(self, architecture_id: str) -> ArchitectureRecord:
         """Return an architecture, also of a deleted job, or raise NotFoundError."""
@@ -29,20 +31,43 @@ class SqlResults(SqlPart):
             raise NotFoundError
         return architecture_record(row)
 
-    def list_front_rows(self, *, job_id: str | None, study_key: str | None) -> list[FrontRow]:
+    def list_front_rows(
+        self, *, job_id: str | None, study_key: str | None, with_metrics: bool = True
+    ) -> list[FrontRow]:
         """Return what a front needs of every architecture of a job or of a study, the cheapest first.
 
         Within a study each network counts once, however many jobs share it.
         """
         table = schema.architecture
         joined = table.join(schema.job, schema.job.c.id == table.c.job_id)
-        query = select(*(_as_text(table.c[name]) for name in FrontRow._fields)).select_from(joined)
+        columns = [table.c[name] for name in FrontRow._fields[:-1]]
+        # The last column: to decode thousands of documents takes longer than all the rest.
+        query = select(*columns, cast(table.c.metrics, Text) if with_metrics else null()).select_from(joined)
         query = query.where(schema.JOB_IS_LISTED)
         query = query if job_id is None else query.where(table.c.job_id == job_id)
         if study_key is not None:
+            # True of all, but it makes SQLite read by time, in which rows lie one after the other in the file: by gain
+            # it would fetch each page many times.
+            query = query.where(table.c.created_at >= _LONG_AGO)
             query = query.where(table.c.study_key == study_key)
             query = query if job_id is not None else query.where(table.c.copied_from.is_(None))
-        return _front_rows(self._database.read(lambda tx: tx.list_tuples(query.order_by(table.c.madds, table.c.id))))
+        query = query.order_by(table.c.madds, table.c.id)
+        if with_metrics:
+            return _front_rows(self._database.read(lambda tx: tx.list_tuples(query)))
+        return self._database.read(lambda tx: [FrontRow._make(row) for row in tx.execute(query)])
+
+    def get_front_stamp(self, *, job_id: str | None, study_key: str) -> FrontStamp:
+        """Return what tells whether the front of a job of this study, or of all of the study, is another by now."""
+        table, result, job = schema.architecture, schema.result, schema.job
+        found = select(func.count().label("found"), func.count(table.c.delta_m).label("scored"))
+        found = found.where(table.c.study_key == study_key if job_id is None else table.c.job_id == job_id)
+        of_study = (result.c.study_key == study_key, result.c.kind.in_(BASELINE_KINDS), schema.RESULT_IS_OWN)
+        baselines = select(func.count()).select_from(result).where(*of_study).scalar_subquery()
+        deleted = select(func.count()).select_from(job).where(schema.JOB_IS_DELETED).scalar_subquery()
+        both = found.subquery()
+        query = select(both.c.found, both.c.scored, baselines, deleted)
+        [counts] = self._database.read(lambda tx: tx.list_tuples(query))
+        return FrontStamp(*counts)
 
     def list_baselines(self, study_key: str) -> Mapping[str, Json]:
         """Return {trial name: result} of the finished baselines of a study, the newest where there are several."""
@@ -52,25 +77,6 @@ class SqlResults(SqlPart):
         )
         rows = self._database.read(lambda tx: tx.list_tuples(query.order_by(result.c.created_at, result.c.trial_id)))
         return dict(rows)
-
-    def find_cost(self, key: str) -> Json | None:
-        """Return a cost document stored under a key, or None."""
-        query = select(schema.cost.c.document).where(schema.cost.c.key == key)
-        document: Any = self._database.read(lambda tx: tx.execute(query).scalar())
-        return None if document is None else dict(document)
-
-    def save_cost(self, key: str, document: Json) -> None:
-        """Store a cost document, replacing the one of that key."""
-
-        def work(tx: Transaction) -> None:
-            tx.upsert(schema.cost, [{"key": key, "document": dict(document), "created_at": tx.now}])
-
-        self._database.write(work)
-
-
-def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a column, a document as its text."""
-    return cast(column, Text) if isinstance(column.type, JSON) else column
 
 
 def _front_rows(rows: list[tuple[Any, ...]]) -> list[FrontRow]:

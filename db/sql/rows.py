@@ -25,7 +25,7 @@ _ATTEMPT_FIELDS = (
 ).split()
 _ARCHITECTURE_FIELDS = (
     "id job_id trial_id study_key owner name document fingerprint backbone dataset madds params budget_madds seed "
-    "metrics delta_m created_at"
+    "metrics delta_m created_at latency_ms"
 ).split()
 
 

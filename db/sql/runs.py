@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, or_, select
 
 from db.records.jobs import EventRecord, FileRecord, LogLine, MetricPoint
 from db.rules import LOG_LINE_LENGTH, LOG_LINES_KEPT, clean_text
@@ -117,6 +119,19 @@ class SqlRuns(SqlPart):
         query = select(event).where(event.c.job_id == job_id, event.c.seq > after).order_by(event.c.seq).limit(limit)
         return [event_record(row) for row in self._database.read(lambda tx: tx.list_rows(query))]
 
+    def purge_history(self, older_than_seconds: float) -> int:
+        """Forget lines and events of jobs that ended so long ago, all but the last event; return how many."""
+        seconds = timedelta(seconds=older_than_seconds)
+        job, event, log = schema.job, schema.event, schema.log
+        has_events = exists().where(event.c.job_id == job.c.id, event.c.seq < job.c.last_event)
+        has_lines = exists().where(log.c.job_id == job.c.id)
+
+        def list_old(tx: Transaction) -> list[str]:
+            old = (schema.JOB_HAS_ENDED, job.c.finished_at <= tx.now - seconds, or_(has_events, has_lines))
+            return list(tx.execute(select(job.c.id).where(*old).order_by(job.c.finished_at)).scalars())
+
+        return sum(self._change(partial(_forget, job_id=each, age=seconds)) for each in self._database.read(list_old))
+
     def list_new_events(self, after_id: int, limit: int = 1000) -> list[tuple[int, EventRecord]]:
         """Return (global id, event) above a global id, in order and never one that a later call would slip in before.
 
@@ -149,3 +164,15 @@ class SqlRuns(SqlPart):
             return tx.execute(select(func.max(schema.event.c.id))).scalar() or 0
 
         return self._database.read(work)
+
+
+def _forget(ledger: Ledger, job_id: str, age: timedelta) -> int:
+    """Delete the lines and all but the last event of a job; return how many, 0 if it was resumed meanwhile."""
+    ledger.hold_jobs([job_id])
+    job = ledger.job(job_id)
+    if job["finished_at"] is None or job["finished_at"] > ledger.now - age:
+        return 0
+    event, log = schema.event, schema.log
+    events = delete(event).where(event.c.job_id == job_id, event.c.seq < job["last_event"])
+    lines = delete(log).where(log.c.job_id == job_id)
+    return ledger.tx.execute(events).rowcount + ledger.tx.execute(lines).rowcount

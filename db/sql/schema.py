@@ -35,7 +35,7 @@ from sqlalchemy.sql.type_api import TypeEngine
 from db.records.states import AttemptState, JobState, TrialState
 from db.rules import clean_text
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The Alembic revision that builds these tables; a database of another one is not opened."""
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
@@ -169,6 +169,8 @@ job = Table(
 )
 
 JOB_IS_LISTED = job.c.deleted_at.is_(None)
+JOB_IS_DELETED = job.c.deleted_at.is_not(None)
+JOB_HAS_ENDED = job.c.finished_at.is_not(None)
 JOB_IS_OPEN = job.c.state.in_([literal_column(f"'{state}'") for state in OPEN_STATES])
 JOB_WAITS = (job.c.trials_waiting > literal_column("0")) & job.c.stop_requested.is_(None)
 JOB_RUNS = job.c.trials_running > literal_column("0")
@@ -189,6 +191,9 @@ _partial_index(
 )
 _partial_index("ix_job_running", job.c.owner, job.c.trials_running, where=JOB_RUNS)
 _partial_index("ix_job_open", job.c.owner, job.c.state, where=JOB_IS_OPEN)
+_partial_index("ix_job_of_state", job.c.state, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
+_partial_index("ix_job_deleted", job.c.id, where=JOB_IS_DELETED)
+_partial_index("ix_job_ended", job.c.finished_at, job.c.id, where=JOB_HAS_ENDED)
 _partial_index("ix_job_deadline", job.c.deadline_at, where=JOB_IS_OPEN & job.c.deadline_at.is_not(None))
 
 job_label = Table(
@@ -314,9 +319,11 @@ architecture = Table(
     Column("metrics", Document),
     Column("delta_m", Float),
     Column("created_at", UtcTime, nullable=False),
+    Column("latency_ms", Float),
     CheckConstraint("madds >= 0 AND params >= 0", name="costs"),
     Index("ix_architecture_job_id", "job_id"),
-    Index("ix_architecture_study_key", "study_key"),
+    Index("ix_architecture_study_created_at", "study_key", "created_at", "id"),
+    Index("ix_architecture_study_delta_m", "study_key", "delta_m", "id"),
     Index("ix_architecture_created_at", "created_at", "id"),
     Index("ix_architecture_madds", "madds", "id"),
     Index("ix_architecture_params", "params", "id"),
@@ -394,14 +401,6 @@ worker = Table(
     Column("first_seen_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),
     Index("ix_worker_last_seen_at", "last_seen_at"),
-)
-
-cost = Table(
-    "cost",
-    metadata,
-    Column("key", CleanText, primary_key=True),
-    Column("document", Document, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
 )
 
 token = Table(

@@ -26,9 +26,23 @@ def reuse_lock(reuse_key: str) -> str:
 
 
 def lock_study(ledger: Ledger, study_key: str | None, reuse_keys: Iterable[str]) -> None:
-    """Keep others from finishing or submitting twins of these keys, or scoring in this study, until the end."""
-    names = [reuse_lock(key) for key in reuse_keys]
-    ledger.tx.lock_names(names if study_key is None else [f"study {study_key}", *names])
+    """Keep others from finishing, starting or submitting twins of these keys, or scoring in this study, to the end."""
+    keys = list(reuse_keys)
+    ledger.tx.lock_names([*map(reuse_lock, keys), *_submit_locks(study_key, keys)])
+
+
+def lock_study_for_submit(ledger: Ledger, study_key: str, reuse_keys: Iterable[str]) -> None:
+    """Keep others from finishing twins of these keys, or scoring in this study, to the end; many may submit at once."""
+    ledger.tx.lock_names(_submit_locks(study_key, reuse_keys), shared=True)
+
+
+def _submit_locks(study_key: str | None, reuse_keys: Iterable[str]) -> list[str]:
+    """Return the locks that a submit shares with other submits only, but not with what finishes twins or scores.
+
+    They are others than those on the reuse keys: a claim would never win a key that someone is always submitting.
+    """
+    names = [f"submit {key}" for key in reuse_keys]
+    return names if study_key is None else [f"study {study_key}", *names]
 
 
 def find_origins(ledger: Ledger, reuse_keys: Sequence[str]) -> dict[str, Row]:

@@ -14,8 +14,8 @@ from service.schemas.jobs import Job
 from service.schemas.requests import SearchBody
 from service.schemas.results import Estimate, Front, MaddsRange, Validation
 from service.web.auth import Reader, Writer
-from service.web.etags import answer
-from service.web.fronts import FrontQuestion, build_front
+from service.web.etags import answer_content
+from service.web.fronts import FrontQuestion
 from service.web.guarded_route import GuardedRoute
 from service.web.idempotency import IdempotencyKey
 from service.web.planning import (
@@ -73,9 +73,8 @@ def get_front(
 ) -> Response:
     """Read the networks that a search found so far, and which of them none beats in both figures."""
     job = JobRoutes(JobKind.SEARCH).find(parts, job_id)
-    rows = parts.store.list_front_rows(job_id=job_id, study_key=None)
-    baselines = parts.store.list_baselines(job.study_key)
-    return answer(request, build_front(rows, baselines, FrontQuestion(x, y, feasible)))
+    front = parts.fronts.answer(FrontQuestion(x, y, feasible), study_key=job.study_key, job_id=job_id)
+    return answer_content(request, front.content, front.etag)
 
 
 @router.get("/api/v1/pareto", name="get_pareto", response_model=Front)
@@ -96,9 +95,8 @@ def get_pareto(
         raise ProblemError("invalid_parameter", message, errors=errors)
     if search is not None:
         return get_front(request, search, caller, parts, x, y, feasible)
-    rows = parts.store.list_front_rows(job_id=None, study_key=study)
-    baselines = parts.store.list_baselines(study or "")
-    return answer(request, build_front(rows, baselines, FrontQuestion(x, y, feasible)))
+    front = parts.fronts.answer(FrontQuestion(x, y, feasible), study_key=study or "")
+    return answer_content(request, front.content, front.etag)
 
 
 def _estimate(planned: PlannedJob) -> Estimate:

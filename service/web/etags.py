@@ -62,8 +62,12 @@ def answer(
         headers: Further headers.
     """
     content = body.model_dump_json(exclude_unset=True).encode()
-    tag = etag or etag_of_content(content, weak=weak)
-    fields = {"ETag": tag, "Cache-Control": _FRESH, **(headers or {})}
-    if is_known(request, tag):
+    return answer_content(request, content, etag or etag_of_content(content, weak=weak), headers)
+
+
+def answer_content(request: Request, content: bytes, etag: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON that is written already with its tag, or 304 where the client has it already."""
+    fields = {"ETag": etag, "Cache-Control": _FRESH, **(headers or {})}
+    if is_known(request, etag):
         return Response(status_code=304, headers=fields)
     return Response(content, headers=fields, media_type="application/json")

@@ -1,20 +1,24 @@
 """Fronts as answers: the networks of a job or a study in two figures, which of them none beats, and the baselines.
 
-`search.pareto` decides; this file chooses the figures and puts them into words. Pure.
+`search.pareto` decides; `build_front` chooses the figures and puts them into words; `FrontAnswers` keeps the answers.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from db.records.jobs import Json
-from db.records.results import FrontRow
+from db.records.results import FrontRow, FrontStamp
+from db.stores import ResultStore
 from search.delta import score_documents
 from search.errors import SearchError
 from search.pareto import hypervolume, non_dominated
 from service.schemas.results import Baseline, Front, FrontAxis, FrontPoint
+from service.web.etags import etag_of_content
 
 ALGORITHM = "pareto-2"
 """Named in every front; changes when the same networks would give another front."""
@@ -34,6 +38,68 @@ class FrontQuestion:
     x: str = "madds"
     y: str = "delta_m"
     feasible: bool = False
+
+
+_Question = tuple[str | None, str, FrontQuestion]
+
+
+@dataclass(frozen=True)
+class FrontAnswer:
+    """A front as it is sent: its JSON and the tag of that."""
+
+    content: bytes
+    etag: str
+
+
+class FrontAnswers:
+    """Answers to questions about fronts, kept while nothing was found since: thousands of points take their time.
+
+    Args:
+        store: Knows the networks.
+        max_bytes: Of all answers that are kept; those that were not asked for longest go first.
+    """
+
+    def __init__(self, store: ResultStore, max_bytes: int = 16 << 20) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[_Question, tuple[FrontStamp, FrontAnswer]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def answer(self, question: FrontQuestion, *, study_key: str, job_id: str | None = None) -> FrontAnswer:
+        """Return the front of a study, or of one job of it."""
+        asked = (job_id, study_key, question)
+        # Read before the rows: what is found in between makes the stamp old, never the answer.
+        stamp = self._store.get_front_stamp(job_id=job_id, study_key=study_key)
+        with self._guard:
+            kept_stamp, kept = self._kept.get(asked, (None, None))
+            if kept is not None and kept_stamp == stamp:
+                self._kept.move_to_end(asked)
+                return kept
+        front = self._read(question, study_key, job_id)
+        content = front.model_dump_json(exclude_unset=True).encode()
+        answer = FrontAnswer(content, etag_of_content(content))
+        self._keep(asked, stamp, answer)
+        return answer
+
+    def _read(self, question: FrontQuestion, study_key: str, job_id: str | None) -> Front:
+        """Return the front as the store has it now."""
+        of_study = None if job_id is not None else study_key
+        # Metrics are needed for the figures of a task, and to tell networks not trained from those not scored yet.
+        with_metrics = question.y != "delta_m"
+        rows = self._store.list_front_rows(job_id=job_id, study_key=of_study, with_metrics=with_metrics)
+        if not with_metrics and all(row.delta_m is None for row in rows):
+            rows = self._store.list_front_rows(job_id=job_id, study_key=of_study)
+        return build_front(rows, self._store.list_baselines(study_key), question)
+
+    def _keep(self, asked: _Question, stamp: FrontStamp, answer: FrontAnswer) -> None:
+        """Keep an answer, and let go of the oldest that there is no room for."""
+        with self._guard:
+            self._kept[asked] = (stamp, answer)
+            self._kept.move_to_end(asked)
+            size = sum(len(kept.content) for _, kept in self._kept.values())
+            while size > self._max_bytes:
+                _, (_, dropped) = self._kept.popitem(last=False)
+                size -= len(dropped.content)
 
 
 def build_front(

@@ -11,6 +11,7 @@ from db.stores import Store
 from service.server_settings import ServerSettings
 from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
+from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
 from service.web.paging import PageTokens
 
@@ -26,6 +27,7 @@ class ServerParts:
         pages: Signs page tokens.
         hub: Hands out events as they come.
         monitor: Counts for Prometheus.
+        fronts: Keeps the fronts that were asked for.
     """
 
     settings: ServerSettings
@@ -34,6 +36,7 @@ class ServerParts:
     pages: PageTokens
     hub: EventHub
     monitor: Monitor
+    fronts: FrontAnswers
 
 
 async def get_parts(request: Request) -> ServerParts:

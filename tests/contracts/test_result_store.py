@@ -1,8 +1,9 @@
-"""What every store promises of architectures, baselines, scores and costs."""
+"""What every store promises of architectures, baselines and scores."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,9 +39,9 @@ def only(desk: Desk, job: JobRecord) -> ArchitectureRecord:
 
 def test_an_architecture_comes_back_with_where_it_came_from(desk: Desk) -> None:
     """The record has all that the trial found and names its trial, job, study and owner."""
-    job = run(desk, "c1", madds=2**40)
+    job = run(desk, "c1", madds=2**40, latency_ms=1.5)
     record, (trial,) = only(desk, job), desk.store.list_trials(job.id)
-    given = desk.found("c1", madds=2**40)
+    given = desk.found("c1", madds=2**40, latency_ms=1.5)
     assert all(getattr(record, name) == value for name, value in vars(given).items())
     assert (record.job_id, record.trial_id, record.study_key, record.owner) == (job.id, trial.id, "study", "ann")
     assert record.created_at == trial.finished_at
@@ -161,12 +162,74 @@ def test_lists_are_filtered(desk: Desk, query: ArchitectureQuery, names: list[st
     assert [row.name for row in desk.store.list_architectures(replace(query, sort="madds"))] == names
 
 
-def test_costs_are_kept_under_their_key(desk: Desk) -> None:
-    """A cost document comes back as stored, as a copy, until it is replaced."""
-    assert desk.store.find_cost("k") is None
-    desk.store.save_cost("k", {"madds": [1, 2]})
-    kept: Any = desk.store.find_cost("k")
-    kept["madds"].append(3)
-    assert desk.store.find_cost("k") == {"madds": [1, 2]}
-    desk.store.save_cost("k", {"madds": []})
-    assert desk.store.find_cost("k") == {"madds": []}
+def test_studies_are_summed_up(desk: Desk) -> None:
+    """A study counts its searches and networks, with the best and the span of costs; what is deleted is left out."""
+    job = run(desk, "c1", madds=9, delta_m=1.5)
+    run(desk, "c2", madds=4, delta_m=2.5)
+    gone = run(desk, "c3", madds=1, delta_m=9.0)
+    desk.store.delete_job(gone.id)
+    newest = desk.submit(study_key="other", spec={"tasks": ["left"]})
+    other, study = desk.store.list_studies()
+    assert (other.study_key, other.tasks, other.num_searches, other.num_networks) == ("other", ("left",), 1, 0)
+    assert (other.best_delta_m, other.least_madds, other.most_madds, other.dataset) == (None, None, None, "")
+    assert (study.num_searches, study.num_networks, study.best_delta_m) == (2, 2, 2.5)
+    assert (study.least_madds, study.most_madds, study.dataset, study.backbone) == (4, 9, "digits", "tiny4")
+    assert (study.tasks, other.newest_at, study.newest_at > job.created_at) == (
+        ("left", "right"),
+        newest.created_at,
+        True,
+    )
+
+
+def test_pages_of_studies_make_up_the_list(desk: Desk) -> None:
+    """Going on from the last study of a page gives the next ones, each once."""
+    keys = [f"study-{index}" for index in range(5)]
+    for key in keys:
+        desk.submit(study_key=key)
+    found = desk.store.list_studies(limit=2)
+    while page := desk.store.list_studies(after=(found[-1].newest_at, found[-1].study_key), limit=2):
+        found += page
+    assert [study.study_key for study in found] == keys[::-1]
+
+
+def test_rows_may_come_without_metrics(desk: Desk) -> None:
+    """Left out, the metrics are None in every row, and all else stands."""
+    run(desk, "c1", metrics=metrics(left=1.0))
+    (whole,) = desk.store.list_front_rows(job_id=None, study_key="study")
+    assert whole.metrics == metrics(left=1.0)
+    rows = desk.store.list_front_rows(job_id=None, study_key="study", with_metrics=False)
+    assert rows == [whole._replace(metrics=None)]
+
+
+def test_the_stamp_of_a_front_tells_that_it_has_changed(desk: Desk) -> None:
+    """A network, a score, a baseline and a deletion each make another stamp; what touches no front makes none."""
+    stamp = partial(desk.store.get_front_stamp, job_id=None, study_key="study")
+    stamps = [stamp()]
+    job = run(desk, "c1", metrics=metrics(left=1.0, right=2.0))
+    stamps.append(stamp())
+    mine = desk.store.get_front_stamp(job_id=job.id, study_key="study")
+    run(desk, "single-left", {"metrics": metrics(left=0.5)})
+    stamps.append(stamp())
+    run(desk, "single-right", {"metrics": metrics(right=0.5)})
+    stamps.append(stamp())
+    assert (stamps[-1].num_found, stamps[-1].num_scored, stamps[-1].num_baselines) == (1, 1, 2)
+    assert desk.store.get_front_stamp(job_id=job.id, study_key="study") == stamps[-1] != mine
+    desk.submit()
+    assert stamp() == stamps[-1]
+    desk.store.delete_job(job.id)
+    assert len({*stamps, stamp()}) == len(stamps) + 1
+
+
+@pytest.mark.parametrize("sort", ["delta_m", "-delta_m"])
+def test_unknown_gains_come_last_page_by_page(desk: Desk, sort: str) -> None:
+    """In both directions, whatever the size of a page, each network comes once and those without a gain at the end."""
+    for number, gain in enumerate((None, 2.0, None, 1.0, 2.0, None)):
+        run(desk, f"c{number}", metrics=None, delta_m=gain)
+    gains = sorted([1.0, 2.0, 2.0], reverse=sort.startswith("-"))
+    for size in (1, 2, 3, 4, 10):
+        query = ArchitectureQuery(sort=sort, limit=size)
+        found = desk.store.list_architectures(query)
+        while page := desk.store.list_architectures(replace(query, after=(found[-1].delta_m, found[-1].id))):
+            found += page
+        assert [row.delta_m for row in found] == [*gains, None, None, None]
+        assert len({row.id for row in found}) == 6

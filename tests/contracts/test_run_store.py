@@ -151,3 +151,23 @@ def test_names_are_only_names(desk: Desk, name: str) -> None:
     kept = desk.store.get_job(job.id)
     assert (kept.name, kept.owner, kept.labels) == (name, name, {name: name})
     assert desk.store.list_paths() == {name}
+
+
+def test_the_history_of_jobs_that_ended_long_ago_is_forgotten(desk: Desk) -> None:
+    """Lines and events go but the last event, which keeps its number; figures stay, and so do jobs that go on."""
+    old, open_job = desk.submit(), desk.submit("a", "b")
+    for _ in range(2):
+        taken = desk.take()
+        desk.store.add_logs(taken.attempt.id, ["a line"])
+        desk.store.add_metrics(taken.attempt.id, [MetricPoint("loss", 1, 1.0)])
+        desk.complete(taken.attempt.id)
+    last = desk.store.get_last_event(old.id)[1]
+    assert desk.store.purge_history(60.0) == 0
+    desk.clock.advance(60.0)
+    assert desk.store.purge_history(60.0) == last  # all events but one, and the line
+    assert desk.store.get_last_event(old.id) == (last, last)
+    assert desk.told(old.id, "state")[-1]["state"] == "SUCCEEDED"
+    assert (desk.store.list_logs(old.id), len(desk.store.list_logs(open_job.id))) == ([], 1)
+    assert len(desk.store.list_metrics(old.id)) == 1
+    assert desk.store.get_last_event(open_job.id)[0] == 1
+    assert desk.store.purge_history(60.0) == 0

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select, text
@@ -15,12 +15,18 @@ from db.errors import DatabaseUnavailableError, DbError
 from db.sql import schema
 from db.sql.engine import Database, Transaction, build_engine, parse_url
 from db.sql.store import open_store
+from db.stores import JobQuery
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresCluster
     from tests.db.conftest import Bench
 
 SECRET = "planted-password"
+
+
+def note(tx: Transaction, resource: str = "r") -> dict[str, Any]:
+    """Return a row of the audit trail."""
+    return {"at": tx.now, "owner": "ann", "token_id": "t", "action": "a", "resource": resource}
 
 
 @pytest.mark.parametrize(
@@ -85,12 +91,12 @@ def test_work_that_raises_leaves_nothing(bench: Bench) -> None:
     database = Database(build_engine(parse_url(bench.url)))
 
     def work(tx: Transaction) -> None:
-        tx.insert_rows(schema.cost, [{"key": "k", "document": {}, "created_at": tx.now}])
+        tx.insert_rows(schema.audit, [note(tx)])
         raise DbError("stop")
 
     with pytest.raises(DbError, match="stop"):
         database.write(work)
-    assert database.read(lambda tx: tx.list_rows(select(schema.cost))) == []
+    assert database.read(lambda tx: tx.list_rows(select(schema.audit))) == []
     database.close()
 
 
@@ -150,16 +156,16 @@ def test_sqlite_waits_for_another_process(sqlite_bench: Bench) -> None:
     inside = threading.Event()
 
     def slowly(tx: Transaction) -> None:
-        tx.insert_rows(schema.cost, [{"key": "slow", "document": {}, "created_at": tx.now}])
+        tx.insert_rows(schema.audit, [note(tx)])
         inside.set()
         time.sleep(0.3)
 
     writer = threading.Thread(target=lambda: first.write(slowly))
     writer.start()
     inside.wait(10)
-    second.write(lambda tx: tx.insert_rows(schema.cost, [{"key": "x", "document": {}, "created_at": tx.now}]))
+    second.write(lambda tx: tx.insert_rows(schema.audit, [note(tx)]))
     writer.join()
-    assert len(second.read(lambda tx: tx.list_rows(select(schema.cost)))) == 2
+    assert len(second.read(lambda tx: tx.list_rows(select(schema.audit)))) == 2
     first.close()
     second.close()
 
@@ -185,11 +191,11 @@ def test_a_full_disk_is_a_sentence(sqlite_bench: Bench) -> None:
     def fill(tx: Transaction) -> None:
         pages = tx.execute(text("PRAGMA page_count")).scalar()
         tx.execute(text(f"PRAGMA max_page_count={pages}"))
-        tx.insert_rows(schema.cost, [{"key": "k", "document": {"x": "y" * 10**6}, "created_at": tx.now}])
+        tx.insert_rows(schema.audit, [note(tx, "y" * 10**6)])
 
     with pytest.raises(DatabaseUnavailableError):
         database.write(fill)
-    assert store.find_cost("k") is None
+    assert store.list_audit() == []
     database.close()
     store.close()
 
@@ -198,6 +204,22 @@ def test_numbers_that_json_lacks_are_refused(bench: Bench) -> None:
     """A document with NaN is refused in a sentence, and nothing of it is stored."""
     store = bench.open()
     with pytest.raises(DbError, match="finite numbers"):
-        store.save_cost("k", {"x": float("nan")})
-    assert store.find_cost("k") is None
+        bench.submit(store, spec={"x": float("nan")})
+    assert store.list_jobs(JobQuery()) == []
     store.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_text_survives_or_the_database_is_refused(postgres_cluster: PostgresCluster, encoding: str) -> None:
+    """SQL_ASCII keeps text as it is given; what cannot hold every character is refused in a sentence."""
+    name = f"encoded_{encoding.lower()}"
+    postgres_cluster.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    if encoding == "LATIN1":
+        with pytest.raises(DbError, match=r"must have the encoding UTF8 .* this one has LATIN1"):
+            open_store(postgres_cluster.url(name))
+    else:
+        store = open_store(postgres_cluster.url(name))
+        store.add_audit("\u0141uk\U0001f333", "t", "a", "r")
+        assert [row.owner for row in store.list_audit()] == ["\u0141uk\U0001f333"]
+        store.close()
+    postgres_cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
