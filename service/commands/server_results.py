@@ -15,6 +15,7 @@ from search.results import (
     Baselines,
     Candidate,
     History,
+    Latency,
     MetricValue,
     Results,
     SharedBaseline,
@@ -22,6 +23,7 @@ from search.results import (
     Study,
     StudyCosts,
     StudyTask,
+    add_latencies,
 )
 from search.spec import JobSpec
 from service.client import Client
@@ -105,20 +107,28 @@ def _read_metrics(trial: Trial) -> dict[str, MetricValue]:
     return {task: MetricValue.model_validate(measured) for task, measured in (trial.result["metrics"] or {}).items()}
 
 
+def _read_latency(trial: Trial) -> Latency | None:
+    """Return how long the network of a trial takes, None where a server of an older version did not say."""
+    assert trial.result is not None
+    measured = trial.result.get("latency")
+    return None if measured is None else Latency.model_validate(measured)
+
+
 def _read_baselines(spec: JobSpec, trials: Sequence[Trial], costs: CostTable) -> Baselines:
     """Return both baselines."""
     by_name = {trial.name: trial for trial in trials}
-    single: dict[str, MetricValue] = {}
-    for task in spec.tasks:
-        single |= _read_metrics(by_name[f"{_SINGLE}{task}"])
+    singles = [by_name[f"{_SINGLE}{task}"] for task in spec.tasks]
+    single = {task: measured for trial in singles for task, measured in _read_metrics(trial).items()}
     shared = _read_metrics(by_name[_SHARED])
+    separate = add_latencies([_read_latency(trial) for trial in singles])
     return Baselines(
-        single=SingleBaseline(madds=costs.single_madds, params=costs.single_params, metrics=single),
+        single=SingleBaseline(madds=costs.single_madds, params=costs.single_params, metrics=single, latency=separate),
         shared=SharedBaseline(
             madds=costs.shared_madds,
             params=costs.shared_params,
             metrics=shared,
             delta_m=compute_delta_m(shared, single),
+            latency=_read_latency(by_name[_SHARED]),
         ),
     )
 
@@ -135,6 +145,7 @@ def _read_candidate(trial: Trial, architecture: Architecture, baselines: Baselin
         metrics=metrics,
         architecture=f"candidates/{trial.name}/architecture.json",
         seed=architecture.provenance.seed,
+        latency=_read_latency(trial),
     )
 
 

@@ -61,7 +61,7 @@ class Machine:
             time.sleep(0.05)
 
     def found(self, out: str) -> dict[str, Any]:
-        """Return what a finished run left: documents without the times of their creation, and weights."""
+        """Return what a finished run left: documents without times, and weights."""
         root = self.folder / out
         found: dict[str, Any] = {
             path.relative_to(root).as_posix(): _without_creation(json.loads(path.read_text()))
@@ -71,9 +71,9 @@ class Machine:
 
 
 def _without_creation(value: Any) -> Any:
-    """Return a JSON value without the times at which documents were made."""
+    """Return a JSON value without the times at which documents were made, and without latencies."""
     if isinstance(value, dict):
-        return {key: _without_creation(item) for key, item in value.items() if key != "created"}
+        return {key: _without_creation(item) for key, item in value.items() if key not in ("created", "latency")}
     return [_without_creation(item) for item in value] if isinstance(value, list) else value
 
 

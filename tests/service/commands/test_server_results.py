@@ -34,6 +34,7 @@ def trial(name: str, kind: str, architecture: Architecture, **values: float) -> 
     result = {
         "architecture": architecture.model_dump(mode="json"),
         "metrics": metrics,
+        "latency": {"latency_ms": 2.0, "device": "a processor", "threads": 1, "num_passes": 3},
         "history": [{"stage": "search", "step": 1, "loss": 2.0}, {"stage": "train", "step": 1, "loss": 1.0}],
     }
     document: dict[str, Any] = {"id": f"trl_{name}", "name": name, "kind": kind, "state": "SUCCEEDED", "result": result}
@@ -67,6 +68,9 @@ def test_results_hold_baselines_candidates_and_front(trials: list[Trial]) -> Non
     (candidate,) = results.candidates
     assert (candidate.name, results.front) == ("60pct-s0", ("60pct-s0",))
     assert candidate.delta_m == pytest.approx(2.5)
+    single = results.baselines.single.latency
+    assert single is not None
+    assert (single.latency_ms, candidate.latency and candidate.latency.latency_ms) == (4.0, 2.0)
     assert {"search 60pct-s0", "retrain 60pct-s0", "single left", "fully shared"} <= set(results.history)
     assert results.study.costs.single_madds == 311_120
     assert "<svg" in render_report(results, found.architectures, [])
