@@ -30,7 +30,7 @@ from service.web.server_parts import Parts
 from service.web.submission import Submission, submit_job
 
 router = APIRouter(route_class=GuardedRoute, tags=["searches"])
-_XAxis = Annotated[str, Query(pattern="^(madds|params)$", description="Cost: madds or params.")]
+_XAxis = Annotated[str, Query(pattern="^(madds|params|latency_ms)$", description="Cost: madds, params or latency_ms.")]
 _YAxis = Annotated[str, Query(min_length=1, max_length=200, description="delta_m, or the name of a task.")]
 _Feasible = Annotated[bool, Query(description="Leave out networks that exceed their own budget.")]
 

@@ -42,6 +42,7 @@ from service.web.token_format import make_attempt_token
 router = APIRouter(route_class=GuardedRoute, tags=["worker"])
 mending_router = APIRouter(route_class=MendingRoute, tags=["worker"])
 _ATTEMPT = "/api/v1/worker/attempts/{attempt_id}"
+_MAX_LATENCY_MS = 1e9
 _INPUT_NAMES = ("weights.safetensors", "architecture.json")
 _MAX_LINE_CHARS = 2000
 
@@ -209,4 +210,13 @@ def _read_architecture(document: dict[str, Any], result: dict[str, Any], name: s
         budget_madds=architecture.budget_madds,
         seed=seed,
         metrics=metrics,
+        latency_ms=_read_latency(result.get("latency")),
     )
+
+
+def _read_latency(measured: object) -> float | None:
+    """Return the milliseconds that a result tells; None where it tells none, or none that can be."""
+    latency_ms = measured.get("latency_ms") if isinstance(measured, dict) else None
+    if isinstance(latency_ms, bool) or not isinstance(latency_ms, int | float):
+        return None
+    return float(latency_ms) if 0 < latency_ms < _MAX_LATENCY_MS else None

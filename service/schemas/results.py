@@ -29,14 +29,27 @@ class ArchitectureSummary(AnswerBody):
     params: int
     budget_madds: int | None
     seed: int
-    metrics: Annotated[JsonObject | None, Field(description="Per task {metric, value, higher_is_better}.")]
+    metrics: Annotated[
+        JsonObject | None, Field(description="Per task {metric, value, higher_is_better}; of one network `details`.")
+    ]
     delta_m: Annotated[float | None, Field(description="Gain over single-task networks in percent.")]
+    latency_ms: Annotated[float | None, Field(description="Measured for one image on the worker's device.")]
     created_at: Time
 
     @classmethod
     def of(cls, record: ArchitectureRecord) -> ArchitectureSummary:
-        """Return a record as an answer."""
-        return cls(**_architecture_fields(record))
+        """Return a record as an answer; lists leave out the details of its metrics, which may be long."""
+        fields = _architecture_fields(record)
+        if fields["metrics"] is not None:
+            fields["metrics"] = {task: _leave_out_details(measured) for task, measured in fields["metrics"].items()}
+        return cls(**fields)
+
+
+def _leave_out_details(measured: Any) -> Any:
+    """Return a metric without what stands behind it."""
+    return (
+        {key: value for key, value in measured.items() if key != "details"} if isinstance(measured, dict) else measured
+    )
 
 
 class ArchitectureAnswer(ArchitectureSummary):

@@ -22,7 +22,8 @@ from service.web.etags import etag_of_content
 
 ALGORITHM = "pareto-2"
 """Named in every front; changes when the same networks would give another front."""
-COSTS = ("madds", "params")
+COST_UNITS = {"madds": "MAdds", "params": "parameters", "latency_ms": "ms"}
+COSTS = tuple(COST_UNITS)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class FrontQuestion:
     """Which figures to compare.
 
     Attributes:
-        x: "madds" or "params"; lower is better.
+        x: A key of `COST_UNITS`; lower is better, and networks for which it is not known are left out.
         y: "delta_m" or the name of a task.
         feasible: Whether to leave out networks that exceed their own budget.
     """
@@ -114,7 +115,8 @@ def build_front(
     """
     asked = question or FrontQuestion()
     kept = [row for row in rows if not asked.feasible or row.budget_madds is None or row.madds <= row.budget_madds]
-    xs = [float(row.madds if asked.x == "madds" else row.params) for row in kept]
+    kept = [row for row in kept if getattr(row, asked.x) is not None]
+    xs = [float(getattr(row, asked.x)) for row in kept]
     ys = [_read_gain(row.delta_m, row.metrics, asked.y) for row in kept]
     higher_is_better = asked.y == "delta_m" or _is_higher_better(kept, asked.y)
     sign = 1.0 if higher_is_better else -1.0
@@ -134,7 +136,7 @@ def build_front(
         hypervolume=area,
         reference=reference,
         baselines=known,
-        x=FrontAxis(name=asked.x, unit="MAdds" if asked.x == "madds" else "parameters", better="lower"),
+        x=FrontAxis(name=asked.x, unit=COST_UNITS[asked.x], better="lower"),
         y=FrontAxis(
             name=asked.y,
             unit="%" if asked.y == "delta_m" else _metric_name(kept, asked.y),
@@ -195,28 +197,29 @@ def _describe_baselines(results: Mapping[str, Json], asked: FrontQuestion) -> di
     found: dict[str, Baseline] = {}
     metrics: dict[str, Any] = {task: value for result in singles.values() for task, value in result["metrics"].items()}
     tasks = set(metrics) if shared is None or not shared.get("metrics") else set(shared["metrics"])
-    if singles and tasks <= set(metrics):
-        costs = {cost: sum(int(result[cost]) for result in singles.values()) for cost in COSTS}
-        found["single"] = _baseline(costs, metrics, 0.0, asked)
+    is_complete = bool(singles) and tasks <= set(metrics)
+    if is_complete:
+        found |= _describe_baseline("single", tuple(singles.values()), metrics, 0.0, asked)
     if shared is not None and shared.get("metrics"):
-        costs = {cost: int(shared[cost]) for cost in COSTS}
-        delta_m = _score(shared["metrics"], metrics) if "single" in found else None
-        found["shared"] = _baseline(costs, dict(shared["metrics"]), delta_m, asked)
+        delta_m = _score(shared["metrics"], metrics) if is_complete else None
+        found |= _describe_baseline("shared", (shared,), dict(shared["metrics"]), delta_m, asked)
     return found
 
 
-def _baseline(
-    costs: Mapping[str, int], metrics: dict[str, Any], delta_m: float | None, asked: FrontQuestion
-) -> Baseline:
-    """Return a baseline in the figures that were asked for."""
-    return Baseline(
-        madds=costs["madds"],
-        params=costs["params"],
-        metrics=metrics,
-        delta_m=delta_m,
-        x=float(costs[asked.x]),
-        y=_read_gain(delta_m, metrics, asked.y),
-    )
+def _describe_baseline(
+    name: str, results: Sequence[Json], metrics: dict[str, Any], delta_m: float | None, asked: FrontQuestion
+) -> dict[str, Baseline]:
+    """Return a baseline of some networks by its name in the figures asked for; nothing where its x is not known."""
+    costs = {cost: sum(int(result[cost]) for result in results) for cost in ("madds", "params")}
+    if asked.x in costs:
+        x = float(costs[asked.x])
+    else:
+        latencies = [(result.get("latency") or {}).get("latency_ms") for result in results]
+        if None in latencies:
+            return {}
+        x = float(sum(value for value in latencies if value is not None))
+    y = _read_gain(delta_m, metrics, asked.y)
+    return {name: Baseline(**costs, metrics=metrics, delta_m=delta_m, x=x, y=y)}
 
 
 def _score(metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> float | None:

@@ -101,6 +101,13 @@ class Server:
         target.write_bytes(content)
         return self.call(claimed, "files", {"name": name, "path": path, "sha256": sha256, "num_bytes": len(content)})
 
+    def describe_tree_of(self, claimed: dict[str, Any]) -> dict[str, Any]:
+        """Return the architecture.json that a claimed trial leaves."""
+        document: dict[str, Any] = describe_tree(claimed["trial"]["name"], claimed["trial"]["budget_madds"]).model_dump(
+            mode="json"
+        )
+        return document
+
     def finish(self, claimed: dict[str, Any], value: float | None = 90.0) -> None:
         """Complete a claimed trial as a worker would, with a metric of this value per task, untrained for None."""
         trial = claimed["trial"]
@@ -114,6 +121,7 @@ class Server:
             "metrics": measured,
             "madds": architecture.madds,
             "params": 7,
+            "latency": None if value is None else {"latency_ms": 1.25, "device": "d", "threads": 1, "num_passes": 3},
             "history": [],
         }
         kept = document if trial["kind"] in ("candidate", "retrain") else None

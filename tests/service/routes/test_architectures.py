@@ -80,3 +80,29 @@ def test_the_front_of_a_search_and_of_its_study(start_server: StartServer, datab
     by_task = server.ask().get(f"/api/v1/searches/{trained}/front", params={"x": "params", "y": "left"}).json()
     assert (by_task["x"]["name"], by_task["y"]["name"], by_task["y"]["unit"]) == ("params", "left", "accuracy")
     assert server.ask().get("/api/v1/searches/nothing/front").status_code == 404
+
+
+def test_measured_latency_is_told_and_compared(start_server: StartServer) -> None:
+    """What a trial measured stands beside its network, as an axis of the front, with the baselines in it."""
+    server = start_server()
+    trained, _ = find_networks(server)
+    rows = server.ask().get(URL).json()["items"]
+    assert {row["latency_ms"] for row in rows} == {None, 1.25}
+    front = server.ask().get(f"/api/v1/searches/{trained}/front", params={"x": "latency_ms"}).json()
+    assert ({point["x"] for point in front["points"]}, front["x"]["unit"]) == ({1.25}, "ms")
+    assert (front["baselines"]["single"]["x"], front["baselines"]["shared"]["x"]) == (2.5, 1.25)
+
+
+def test_details_of_metrics_stand_with_one_network(start_server: StartServer) -> None:
+    """They may be long: a list leaves them out, the network itself has them."""
+    server = start_server()
+    server.submit(retrain=False)
+    (claimed,) = server.claim()["trials"]
+    details = {"per_class": [{"name": "0", "value": 50.0}], "figures": []}
+    left = {"metric": "accuracy", "value": 50.0, "higher_is_better": True, "details": details}
+    tree = server.describe_tree_of(claimed)
+    result = {"metrics": {"left": left, "right": left}, "madds": 1, "params": 1}
+    assert server.call(claimed, "complete", {"result": result, "architecture": tree}).status_code == 200
+    (row,) = server.ask().get(URL).json()["items"]
+    assert set(row["metrics"]["left"]) == {"metric", "value", "higher_is_better"}
+    assert server.ask().get(f"{URL}/{row['id']}").json()["metrics"]["left"] == left

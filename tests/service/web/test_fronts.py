@@ -191,3 +191,17 @@ def test_kept_fronts_have_a_limit() -> None:
     for x in ("madds", "madds", "params", "madds"):
         fronts.answer(FrontQuestion(x), study_key="study")
     assert len(store.reads) == 4
+
+
+def test_latency_is_a_cost_like_any_other() -> None:
+    """Networks that were not measured are left out, as are baselines; separate networks add up."""
+    rows = [network(0, 10, 1.0, latency_ms=2.0), network(1, 20, 3.0, latency_ms=1.0), network(2, 5, 9.0)]
+    known = baselines()
+    for name, latency_ms in (("single-left", 1.5), ("single-right", 2.0)):
+        known[name]["latency"] = {"latency_ms": latency_ms, "device": "d", "threads": 1, "num_passes": 3}
+    front = build_front(rows, known, FrontQuestion("latency_ms"))
+    assert [point["architecture_id"] for point in front.points] == ["arch_0", "arch_1"]
+    assert (front.front, front.x.unit) == (["arch_1"], "ms")
+    assert set(front.baselines) == {"single"}
+    assert front.baselines["single"].x == 3.5
+    assert front.reference == (3.5, 0.0)
