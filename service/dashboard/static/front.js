@@ -142,10 +142,12 @@ function bind() {
   markPins();
 }
 
-/** @param {number} value @returns {string} a limit as people write it, three figures and a unit */
+/** @param {number} value @returns {string} a limit as people write it: four figures, rounded up, and a unit */
 function write(value) {
-  const [scale, unit] = value >= 1e9 ? [1e9, "G"] : value >= 1e6 ? [1e6, "M"] : value >= 1e3 ? [1e3, "K"] : [1, ""];
-  return `${Number((value / scale).toPrecision(3))}${unit}`;
+  const step = 10 ** (Math.floor(Math.log10(value)) - 3);
+  const whole = Math.ceil(value / step) * step;
+  const [scale, unit] = whole >= 1e9 ? [1e9, "G"] : whole >= 1e6 ? [1e6, "M"] : whole >= 1e3 ? [1e3, "K"] : [1, ""];
+  return `${Number((whole / scale).toPrecision(4))}${unit}`;
 }
 
 /** @param {string} text @returns {number} the limit that was typed; NaN for none */
@@ -169,7 +171,7 @@ function readKnob() {
   if (!range) return;
   const [low, high] = [Number(range.dataset.low), Number(range.dataset.high)];
   const share = Number(range.value) / Number(range.max);
-  field.value = share >= 1 ? "" : write(low * (high / low) ** share * 1.0005);
+  field.value = share >= 1 ? "" : write(low * (high / low) ** share);
   range.setAttribute("aria-valuetext", field.value || "no limit");
   window.clearTimeout(timer);
   timer = window.setTimeout(apply, 120);

@@ -17,8 +17,7 @@ from typing import Any
 from db.records.jobs import JobRecord, Json
 from db.records.results import FrontRow
 from service.dashboard.study.choices import COSTS, StudyChoices
-from service.schemas.results import Front
-from service.web.fronts import COSTS as KNOWN_COSTS
+from service.schemas.results import Baseline, Front
 from service.web.fronts import FrontQuestion, build_front
 
 MAX_SERIES = 8
@@ -105,6 +104,7 @@ class StudyFront:
         choices: What was chosen, put right where the study has no such task or column.
         networks: Those that are shown, in the order of the table.
         front: The same figures as the API's, of the networks that can be drawn.
+        single: The single-task networks of the study, all as one; None while they are not known.
         series: Names in the legend.
         tasks: {task: (metric, whether higher is better)}, as the networks say.
         groups: Seeds together, where that was chosen.
@@ -114,6 +114,7 @@ class StudyFront:
     choices: StudyChoices
     networks: tuple[Network, ...]
     front: Front
+    single: Baseline | None
     series: tuple[str, ...]
     tasks: Mapping[str, tuple[str, bool]]
     groups: tuple[SeedGroup, ...]
@@ -147,11 +148,12 @@ def build_study_front(
         choices: What to show.
     """
     tasks = find_tasks(rows, baselines)
-    has_latency = any(_read_latency(row) is not None for row in rows)
+    has_latency = any(read_finite(row.latency_ms) is not None for row in rows)
     choices = _put_right(choices, tasks, has_latency=has_latency)
     rows = [row for row in rows if not choices.feasible or row.budget_madds is None or row.madds <= row.budget_madds]
     networks = [_describe(row, jobs.get(row.job_id), choices) for row in rows]
-    front = _build_front([network.row for network in networks if network.is_drawn], baselines, choices)
+    drawn = [network.row for network in networks if network.is_drawn]
+    front = build_front(drawn, baselines, FrontQuestion(choices.x, choices.y))
     series, places = _find_series(networks, choices)
     on_front = set(front.front)
     limit = choices.limit
@@ -170,6 +172,7 @@ def build_study_front(
         choices=choices,
         networks=tuple(sort_networks(networks, choices.sort)),
         front=front,
+        single=build_front((), baselines).baselines.get("single"),
         series=series,
         tasks=tasks,
         groups=_group_seeds(networks) if choices.spread else (),
@@ -227,7 +230,7 @@ def _put_right(choices: StudyChoices, tasks: Mapping[str, tuple[str, bool]], *, 
 
 def _describe(row: FrontRow, job: JobRecord | None, choices: StudyChoices) -> Network:
     """Return a network with its figures on the chosen axes."""
-    latency_ms = _read_latency(row)
+    latency_ms = read_finite(row.latency_ms)
     costs = {"madds": float(row.madds), "params": float(row.params), "latency_ms": latency_ms}
     y = row.delta_m if choices.y == "delta_m" else (row.metrics or {}).get(choices.y, {}).get("value")
     method = "not known" if job is None else str(job.spec.get("objective") or f"{job.kind.value}ing")
@@ -239,17 +242,6 @@ def _describe(row: FrontRow, job: JobRecord | None, choices: StudyChoices) -> Ne
         x=costs[choices.x],
         y=read_finite(y),
     )
-
-
-def _read_latency(row: FrontRow) -> float | None:
-    """Return the latency of a network; None where it was not measured, or where rows do not tell."""
-    return read_finite(getattr(row, "latency_ms", None))
-
-
-def _build_front(rows: Sequence[FrontRow], baselines: Mapping[str, Json], choices: StudyChoices) -> Front:
-    """Return the front as the API answers it."""
-    x = choices.x if choices.x in KNOWN_COSTS else "madds"
-    return build_front(rows, baselines, FrontQuestion(x, choices.y))
 
 
 def _find_series(networks: Sequence[Network], choices: StudyChoices) -> tuple[tuple[str, ...], dict[str, int]]:

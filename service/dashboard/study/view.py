@@ -80,7 +80,7 @@ def list_references(shown: StudyFront) -> list[ReferencePoint]:
     found = []
     for kind, baseline in shown.front.baselines.items():
         y = read_finite(baseline.y)
-        if y is not None and shown.choices.x != "latency_ms":  # baselines are not timed
+        if y is not None:
             found.append(ReferencePoint(kind, _REFERENCE_NAMES[kind], baseline.x, y))
     return found
 
@@ -108,7 +108,7 @@ def list_table_columns(shown: StudyFront) -> list[Column]:
         Column("search", "Search"),
         Column("seed", "Seed"),
         Column("budget", "Budget", "MAdds"),
-        Column("madds", "MAdds", "of single-task" if "single" in shown.front.baselines else ""),
+        Column("madds", "MAdds", "of single-task" if shown.single is not None else ""),
         Column("params", "Parameters"),
     ]
     if shown.has_latency:
@@ -121,7 +121,7 @@ def list_table_columns(shown: StudyFront) -> list[Column]:
 
 def list_table_rows(shown: StudyFront, networks: Sequence[Network]) -> list[dict[str, Any]]:
     """Return what the table says of some networks, cells in the order of its columns."""
-    single = shown.front.baselines.get("single")
+    single = shown.single
     rows = []
     for network in networks:
         row = network.row
