@@ -215,12 +215,13 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 @bmtas.command(short_help="Search three budgets on real handwriting.")
 @_device
 @click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Folder for the results.")
+@click.option("--once", is_flag=True, help="End when all is found; without it the service stays until Ctrl-C.")
 @click.pass_obj
-def demo(shell: Shell, out: Path, device: Device) -> None:
+def demo(shell: Shell, out: Path, device: Device, once: bool) -> None:
     """Search three budgets on real handwriting through a service of its own; goes on where it was stopped."""
     from service.commands.demo import DemoPlace, run_demo
 
-    run_demo(DemoPlace(out, device), shell)
+    run_demo(DemoPlace(out, device, once=once), shell)
 
 
 for _command in (*SERVE_COMMANDS, *JOB_COMMANDS):

@@ -1,12 +1,17 @@
 """`bmtas demo`: a service of its own, a search submitted to it over REST and watched live, the front, the report.
 
-Stopped or killed and started again in the same folder, it goes on with the same job.
+Stopped or killed and started again in the same folder, it goes on with the same job. Once all is found the service
+stays for the person to look around, until Ctrl-C.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +24,11 @@ from search.spec import JobSpec
 from service.artifacts import FolderStore
 from service.client import Client
 from service.client_parts.connection import Patience
-from service.client_parts.records import SearchRequest
+from service.client_parts.records import Job, SearchRequest
 from service.commands.folders import SPEC_NAME, claimed_folder
 from service.commands.interruption import sigterm_as_interrupt
 from service.commands.jobs import check_succeeded, watch_job
-from service.commands.own_server import own_server
+from service.commands.own_server import OwnServer, own_server
 from service.commands.runs import REPORT_NAME, write_report
 from service.commands.server_results import ServerResults, collect_results, fetch_files
 from service.commands.shell import Shell
@@ -71,11 +76,19 @@ class DemoPlan:
 
 @dataclass(frozen=True)
 class DemoPlace:
-    """Where the demonstration runs: its folder, the device, and whether trials run on Ray or by child processes."""
+    """Where and how the demonstration runs.
+
+    Attributes:
+        folder: For results, report and the service's data.
+        device: "auto", "cpu" or "cuda".
+        executor: Whether trials run on Ray or by child processes.
+        once: End when all is found, rather than keep the service until Ctrl-C.
+    """
 
     folder: Path
     device: Device = "auto"
     executor: Executor = "ray"
+    once: bool = False
 
 
 def run_demo(place: DemoPlace, shell: Shell, plan: DemoPlan | None = None) -> None:
@@ -89,33 +102,48 @@ def run_demo(place: DemoPlace, shell: Shell, plan: DemoPlan | None = None) -> No
     plan = plan or DemoPlan()
     folder = place.folder
     job = plan.build_spec().model_dump(mode="json")
-    with claimed_folder(folder, job, resume=(folder / SPEC_NAME).is_file()) as store, sigterm_as_interrupt():
-        found = _search(plan, place, shell)
+    claim = claimed_folder(folder, job, resume=(folder / SPEC_NAME).is_file())
+    with claim as store, sigterm_as_interrupt(), _own_service(place) as (server, client):
+        found, search = _search(plan, place, client, shell)
         _write(found, store)
-    print_table(build_results_table(found.results), sys.stdout)
-    click.echo(f"Report: {folder / REPORT_NAME}")
-    click.echo(f"The service keeps the search; look around in it: bmtas serve --data {folder / _DATA_NAME}")
+        print_table(build_results_table(found.results), sys.stdout)
+        click.echo(f"Report: {folder / REPORT_NAME}")
+        if place.once:
+            click.echo(f"The service keeps the search; look around in it: bmtas serve --data {folder / _DATA_NAME}")
+            return
+        click.echo(f"Study: {server.address}/studies/{search.document['study_key']}")
+        click.echo(f"Sign in with the access token in {folder / _DATA_NAME / 'admin-token'}.")
+        click.echo("The service stays until Ctrl-C.")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
-def _search(plan: DemoPlan, place: DemoPlace, shell: Shell) -> ServerResults:
-    """Return what the search of a folder finds, on a service that runs until then."""
-    spec, folder = plan.build_spec(), place.folder.absolute()
+@contextmanager
+def _own_service(place: DemoPlace) -> Iterator[tuple[OwnServer, Client]]:
+    """Yield the service of the demonstration and a client of it; it ends with the block."""
     options = ("--device", place.device, "--executor", place.executor)
+    with (
+        own_server(place.folder.absolute() / _DATA_NAME, options, _ENVIRONMENT) as server,
+        Client(server.address, server.token, patience=Patience(seconds=60.0)) as client,
+    ):
+        click.echo(f"The service runs at {server.address}", err=True)
+        yield server, client
+
+
+def _search(plan: DemoPlan, place: DemoPlace, client: Client, shell: Shell) -> tuple[ServerResults, Job]:
+    """Return what the search of a folder finds, and the job that found it."""
+    spec, folder = plan.build_spec(), place.folder.absolute()
     key = hashlib.sha256(f"{folder}\n{spec.spec_hash}".encode()).hexdigest()
     try:
-        with (
-            own_server(folder / _DATA_NAME, options, _ENVIRONMENT) as server,
-            Client(server.address, server.token, patience=Patience(seconds=60.0)) as client,
-        ):
-            click.echo(f"The service runs at {server.address} until the search has ended.", err=True)
-            job = client.get_job(client.submit(plan.build_request(), idempotency_key=key).id)
-            if job.is_terminal and job.state != "SUCCEEDED":
-                job = client.resume(job.id)
-            job = watch_job(client, job, shell)
-            check_succeeded(job)
-            front = client.get_front(job.id)
-            fetch_files(client, front, folder)
-            return collect_results(spec, client.list_trials(job.id), front)
+        job = client.get_job(client.submit(plan.build_request(), idempotency_key=key).id)
+        if job.is_terminal and job.state != "SUCCEEDED":
+            job = client.resume(job.id)
+        job = watch_job(client, job, shell)
+        check_succeeded(job)
+        front = client.get_front(job.id)
+        fetch_files(client, front, folder)
+        return collect_results(spec, client.list_trials(job.id), front), job
     except (RunCancelledError, KeyboardInterrupt):
         raise RunCancelledError(
             f"Stopped; the service has saved its state. Go on with `bmtas demo --out {place.folder}`."

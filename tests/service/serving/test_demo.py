@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from search.results import Results
@@ -24,7 +25,8 @@ from service.commands.demo import DemoPlace, DemoPlan, run_demo
 from service.settings import load_settings
 from service.commands.shell import Shell, load_pipeline
 plan = DemoPlan(tasks=("left", "right"), budgets=("60%",), preset="smoke")
-run_demo(DemoPlace(Path(sys.argv[1]), executor="local"), Shell(load_settings(), load_pipeline), plan)
+place = DemoPlace(Path(sys.argv[1]), executor="local", once="--once" in sys.argv)
+run_demo(place, Shell(load_settings(), load_pipeline), plan)
 """
 
 
@@ -36,10 +38,10 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     """Start a small demonstration."""
     return subprocess.Popen(
-        [sys.executable, "-c", CODE, str(folder)],
+        [sys.executable, "-c", CODE, str(folder), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -81,7 +83,7 @@ def test_a_killed_demonstration_goes_on_with_the_same_job(folder: Path) -> None:
         second.send_signal(signal.SIGTERM)
         assert second.wait(30) == 1  # the sentence is main's to print
         assert "Go on with `bmtas demo" in second.communicate()[1]
-    with start(folder) as third:
+    with start(folder, "--once") as third:
         out, err = third.communicate(timeout=300)
         assert third.returncode == 0, err
     assert "60pct-s0" in out
@@ -93,4 +95,19 @@ def test_a_killed_demonstration_goes_on_with_the_same_job(folder: Path) -> None:
     assert "data:image/png" in report
     assert "http://" not in report.replace("http://www.w3.org", "")
     assert json.loads((folder / results.candidates[0].architecture).read_text())["format"] == "bmtas-architecture"
+    assert not Path(f"/proc/{find_server(folder)}").exists()
+    check_stays(folder)
+
+
+def check_stays(folder: Path) -> None:
+    """Check that without --once the service of a finished demonstration answers until Ctrl-C."""
+    with start(folder) as stays:
+        assert stays.stdout is not None
+        address = next(line for line in stays.stdout if line.startswith("Study: ")).split()[1]
+        token = (folder / "service" / "admin-token").read_text().strip()
+        server = address.partition("/studies/")[0]
+        answer = httpx.get(f"{server}/api/v1/searches", headers={"Authorization": f"Bearer {token}"})
+        assert [job["study_key"] for job in answer.json()["items"]] == [address.rpartition("/")[2]]
+        stays.send_signal(signal.SIGINT)
+        assert stays.wait(60) == 0
     assert not Path(f"/proc/{find_server(folder)}").exists()
