@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.dashboard import search_page, searches_pages, session, static_files, submit_page
+from service.dashboard import (
+    compare_page,
+    search_page,
+    searches_pages,
+    session,
+    static_files,
+    study_page,
+    submit_page,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     static_files.router,
@@ -12,4 +20,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     searches_pages.router,  # before the page of one search: `/searches/rows` is no id
     search_page.router,
     submit_page.router,
+    study_page.router,
+    compare_page.router,
 )

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 COSTS: Mapping[str, str] = {"madds": "multiply-adds", "params": "parameters", "latency_ms": "measured latency"}
 COLOURINGS: Mapping[str, str] = {"search": "search", "seed": "seed", "method": "method"}
-SPREADS: Mapping[str, str] = {"": "each on its own", "range": "mean and range", "std": "mean and deviation"}
+SPREADS: Mapping[str, str] = {"": "each on its own", "range": "mean, range", "std": "mean, deviation"}
 MAX_PINS = 4
 MAX_PAGE = 10_000
 _LIMIT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGkmg]?)")

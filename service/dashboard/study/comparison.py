@@ -125,7 +125,7 @@ def _list_costs(networks: Sequence[Compared]) -> list[Fact]:
     madds = [float(network.record.madds) for network in networks]
     params = [float(network.record.params) for network in networks]
     facts = [
-        _rate("MAdds", "of single-task below, ↓", madds, [_describe_madds(network) for network in networks]),
+        _rate("MAdds", "↓, share of single-task", madds, [_describe_madds(network) for network in networks]),
         _rate("Parameters", "↓", params, [FactCell(count(value)) for value in params]),
         _tell("Budget", "MAdds", networks, lambda network: count(network.record.budget_madds)),
     ]
