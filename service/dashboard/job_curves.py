@@ -43,25 +43,21 @@ class Curves:
     Attributes:
         groups: The panels.
         legend: (colour from 1, name) per trial that is drawn.
-        num_trials: Trials that have figures, drawn or not.
     """
 
     groups: tuple[CurveGroup, ...]
     legend: tuple[tuple[int, str], ...]
-    num_trials: int
 
 
-def build_curves(trials: Sequence[TrialRecord], figures: Figures, *, only: str | None = None) -> Curves:
-    """Return the curves of a job.
+def build_curves(trials: Sequence[TrialRecord], figures: Figures) -> Curves:
+    """Return the curves of a job, of at most as many trials as there are colours.
 
     Args:
         trials: Of the job, in order.
         figures: {(trial id, "stage/name"): [(step, value), ...]}.
-        only: Id of the one trial to draw; the most telling ones without it.
     """
     known = {trial_id for trial_id, _ in figures}
-    drawn = [trial for trial in trials if trial.id in known and only in (None, trial.id)]
-    chosen = choose_trials(drawn)
+    chosen = choose_trials([trial for trial in trials if trial.id in known])
     paints = {trial.id: index for index, trial in enumerate(chosen)}
     names = {name: None for trial_id, name in figures if trial_id in paints}
     stages = list(dict.fromkeys(name.partition("/")[0] for name in names))
@@ -73,7 +69,7 @@ def build_curves(trials: Sequence[TrialRecord], figures: Figures, *, only: str |
         panels = tuple(_build_panel(name, chosen, figures, num_points) for name in inside)
         groups.append(CurveGroup(*_describe_stage(stage), panels))
     legend = tuple((paint + 1, trial.name) for trial, paint in zip(chosen, paints.values(), strict=True))
-    return Curves(tuple(groups), legend, len(known))
+    return Curves(tuple(groups), legend)
 
 
 def choose_trials(trials: Sequence[TrialRecord]) -> list[TrialRecord]:

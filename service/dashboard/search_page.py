@@ -17,7 +17,7 @@ from markupsafe import Markup
 from db.records.jobs import AttemptRecord, JobRecord, LogLine, TrialRecord
 from db.records.states import JobKind
 from db.stores import Store
-from service.dashboard.job_curves import build_curves
+from service.dashboard.job_curves import build_curves, choose_trials
 from service.dashboard.job_view import (
     MAX_LANES,
     build_lanes,
@@ -222,14 +222,15 @@ def _offer(job: JobRecord, visitor: Visitor) -> list[Action]:
 
 
 def _read_curves(store: Store, job: JobRecord, trials: list[TrialRecord], only: str | None) -> dict[str, Any]:
-    """Return the curves of a job, drawn, and which trials have any."""
-    figures = store.list_metrics(job.id)
-    curves = build_curves(trials, figures, only=only)
-    known = {trial_id for trial_id, _ in figures}
+    """Return the curves of a job, drawn, and the trials that may have any; of the others no figure is read."""
+    begun = [trial for trial in trials if trial.attempts]
+    wanted = choose_trials([trial for trial in begun if only in (None, trial.id)])
+    figures = {key: points for trial in wanted for key, points in store.list_metrics(job.id, trial_id=trial.id).items()}
+    curves = build_curves(wanted, figures)
     groups = [
         (group.title, group.note, [Markup(panel_svg(panel)) for panel in group.panels]) for group in curves.groups
     ]
-    return {"curves": curves, "groups": groups, "choices": [trial for trial in trials if trial.id in known]}
+    return {"curves": curves, "groups": groups, "choices": begun}
 
 
 def _choose_lanes(trials: list[TrialRecord]) -> list[TrialRecord]:

@@ -42,12 +42,11 @@ def test_the_budget_is_drawn_where_the_cost_is() -> None:
     assert (budget.dashed, budget.paint, budget.points) == (True, line.paint, ((0.0, 200.0), (4.0, 200.0)))
 
 
-def test_one_trial_may_be_asked_for() -> None:
-    """The others are still counted."""
-    curves = build_curves([_trial("a"), _trial("b")], _figures("a", "b"), only="id-b")
-    assert curves.legend == ((1, "b"),)
-    assert curves.num_trials == 2
-    assert build_curves([_trial("a")], _figures("a"), only="nobody").groups == ()
+def test_the_legend_names_the_trials_that_have_figures() -> None:
+    """In their order, with the colours of their lines."""
+    curves = build_curves([_trial("a"), _trial("none"), _trial("b")], _figures("a", "b"))
+    assert curves.legend == ((1, "a"), (2, "b"))
+    assert [line.paint for line in curves.groups[1].panels[0].lines] == [0, 1]
 
 
 def test_no_figures_no_curves() -> None:
