@@ -184,13 +184,13 @@ def _lay_out(plot: FrontPlot, top: float) -> _Field:
 def _draw_axes(plot: FrontPlot, area: _Field) -> str:
     """Return grid, ticks and names of both axes."""
     right, parts = _WIDTH - _RIGHT, []
-    ticks = area.up.ticks
-    for tick in ticks:
+    is_empty = not (plot.marks or plot.references)  # then figures along the axes would be made up
+    for tick in () if is_empty else area.up.ticks:
         y = area.up.place(tick)
         stroke = colour("muted" if abs(tick) < 1e-12 else "line")
         parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="{stroke}"/>')
         parts.append(text(_LEFT - 8, y + 4.2, _format_value(tick), anchor="end", fill="muted"))
-    for tick in area.across.ticks:
+    for tick in () if is_empty else area.across.ticks:
         x = area.across.place(tick)
         parts.append(
             f'<line x1="{x:.1f}" y1="{area.bottom}" x2="{x:.1f}" y2="{area.bottom + 5}" stroke="{colour("muted")}"/>'

@@ -196,6 +196,9 @@ def write_summary(shown: StudyFront) -> str:
     num = len(shown.networks)
     if not num:
         return "No network has been found yet."
+    if not shown.drawn:
+        these = "1 network" if num == 1 else f"{num} networks"
+        return f"{these}, of none of which {shown.choices.y} is known: not trained yet, or their baselines are not."
     words = [f"{num} network{'s' if num > 1 else ''}, {len(shown.front.front)} on the front."]
     limit = "" if shown.choices.limit is None else f" under {shown.choices.under}"
     if shown.best is not None:

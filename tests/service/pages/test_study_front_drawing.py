@@ -129,3 +129,10 @@ def test_a_thousand_networks_stay_light() -> None:
              for i, (x, y) in enumerate(points)]  # fmt: skip
     drawing = study_front_svg(FrontPlot(marks, (), X, Y), title="t")
     assert len(drawing.encode()) < 230_000
+
+
+def test_an_empty_plot_makes_no_figures_up() -> None:
+    """Without networks and baselines the axes bear names, not figures."""
+    words = re.findall(r">([^<]+)</text>", study_front_svg(plot([]), title="t"))
+    assert "nothing to draw yet" in words
+    assert not any(re.search(r"\d", word) for word in words)
