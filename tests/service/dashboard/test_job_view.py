@@ -122,8 +122,8 @@ def test_states_are_counted_in_words() -> None:
 def test_points_are_networks_whose_gain_is_known() -> None:
     """Untrained ones cannot be drawn."""
     rows = [
-        FrontRow("a", "srch_1", "t1", "x", 0, 200, 100, 5, 1.5, {}),
-        FrontRow("b", "srch_1", "t2", "y", 0, 9, 9, 5, None, None),
+        FrontRow("a", "srch_1", "t1", "x", 0, 200, 100, 5, 1.5),
+        FrontRow("b", "srch_1", "t2", "y", 0, 9, 9, 5, None),
     ]
     metrics = {"left": {"metric": "accuracy", "value": 90.0, "higher_is_better": True}}
     front = build_front(rows, {"single-left": {"metrics": metrics, "madds": 7, "params": 1}})
