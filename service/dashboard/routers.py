@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.dashboard import (
+    architecture_page,
     compare_page,
     search_page,
     searches_pages,
@@ -22,4 +23,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     submit_page.router,
     study_page.router,
     compare_page.router,
+    architecture_page.router,
 )

@@ -15,14 +15,14 @@ from search.routing import Routing, RoutingRecord
 from service.pages.drawing import MONO, colour, escape, frame, task_colour, text
 from service.pages.tree_layout import NAME_SIZE, measure_names
 
-_BAR_WIDTH, _BAR_GAP, _SLOT_GAP = 3.5, 0.8, 6.0
+_BAR_WIDTH, _BAR_GAP, _SLOT_GAP = 3.6, 0.8, 6.0
 _ROW_HEIGHT = 18.0
 _STRIP_WIDTH = 180.0
 _GAP = 24.0
 _LEAST_WIDTH = 118.0  # of the bars, for what stands above them
-_LEVELS = 5  # of the strips' strength, between "takes any copy" and "takes this one"
+_LEVELS = 4  # of the strips' strength, between "takes any copy" and "takes this one"
 _MAX_RECORDS = 50
-_MAX_FIGURES = 36_000  # bytes of probabilities that a page carries
+_MAX_FIGURES = 30_000  # bytes of probabilities that a page carries
 
 
 @dataclass(frozen=True)
@@ -149,69 +149,71 @@ def _draw_headings(view: RoutingView, places: _Places) -> str:
 def _draw_layer(view: RoutingView, places: _Places, layer: int) -> str:
     """Return the bars and the strip of one layer."""
     y = places.row_y[layer + 1]
-    base = y + _ROW_HEIGHT / 2
-    rows = view.records[-1].probabilities[layer]
+    rows, name = view.records[-1].probabilities[layer], view.layers[layer]
     width = places.slot - _SLOT_GAP
-    slots = "".join(f"M{places.bars + k * places.slot:.1f} {base:.1f}h{width:.1f}" for k in range(view.num_copies))
-    name = view.layers[layer]
-    title = f"{name}: {describe_layer(view.tasks, rows)}"
+    slots = "".join(f"M{k * places.slot:.1f} 0h{width:.1f}" for k in range(view.num_copies))
+    mono = f'font-family="{MONO}"'
     bars = "".join(
-        f'<path class="bars" data-x="{places.bars + task * (_BAR_WIDTH + _BAR_GAP) + _BAR_WIDTH / 2:.1f}" '
-        f'd="{_draw_bars(places, task, row, base)}" stroke="{task_colour(task)}" stroke-width="{_BAR_WIDTH:g}"/>'
+        f'<path class="bars" d="{draw_bars(row, places.slot, _place_bar(task))}" stroke="{task_colour(task)}"/>'
         for task, row in enumerate(rows)
     )
+    # The rectangle is there to be pointed at, so that the title of the layer shows.
     return (
-        text(
-            places.bars - 14,
-            y + 3.5,
-            name,
-            size=NAME_SIZE,
-            anchor="end",
-            fill="muted",
-            attributes=f'font-family="{MONO}"',
-        )
-        + f'<g class="routing-layer" data-layer="{escape(name)}" data-base="{base:.1f}"><title>{escape(title)}</title>'
-        f'<rect x="{places.bars - 3:.1f}" y="{base - _ROW_HEIGHT:.1f}" width="{places.slot * view.num_copies:.1f}" '
-        f'height="{_ROW_HEIGHT:.1f}" fill="{colour("surface")}"/>'
-        f'<path d="{slots}" stroke="{colour("line")}" stroke-width="1.5"/>{bars}</g>'
+        text(places.bars - 14, y + 3.5, name, size=NAME_SIZE, anchor="end", fill="muted", attributes=mono)
+        + f'<g class="routing-layer" data-layer="{escape(name)}" stroke-width="{_BAR_WIDTH:g}" '
+        f'transform="translate({places.bars:.1f} {y + _ROW_HEIGHT / 2:.1f})">'
+        f"<title>{escape(name)}: {escape(describe_layer(view.tasks, rows))}</title>"
+        f'<rect y="{-_ROW_HEIGHT:g}" width="{places.slot * view.num_copies:.0f}" height="{_ROW_HEIGHT:g}" '
+        f'fill="{colour("surface")}"/><path d="{slots}" stroke="{colour("line")}" stroke-width="1.5"/>{bars}</g>'
         f"{_draw_strip(view, places, layer)}"
     )
 
 
-def _draw_bars(places: _Places, task: int, row: Sequence[float], base: float) -> str:
-    """Return the path of a task's bars: one per copy, as high as its probability."""
-    x = places.bars + task * (_BAR_WIDTH + _BAR_GAP) + _BAR_WIDTH / 2
+def draw_bars(row: Sequence[float], slot: float, x: float) -> str:
+    """Return the path of a task's bars, one per copy, as high as its probability in whole percents.
+
+    Args:
+        row: Probabilities of the K copies.
+        slot: How far apart copies stand.
+        x: Where the bar of the first copy stands.
+    """
+    percents = [round(100 * share) for share in row]
     return "".join(
-        f"M{x + k * places.slot:.1f} {base:.1f}v{-max(share * _ROW_HEIGHT, 0.0):.1f}" for k, share in enumerate(row)
+        f"M{x + k * slot:.1f} 0v-{percent * _ROW_HEIGHT / 100:.1f}" for k, percent in enumerate(percents) if percent
     )
+
+
+def _place_bar(task: int) -> float:
+    """Return where the bar of a task stands in the slot of a copy."""
+    return task * (_BAR_WIDTH + _BAR_GAP) + _BAR_WIDTH / 2
 
 
 def _draw_strip(view: RoutingView, places: _Places, layer: int) -> str:
     """Return a layer over training: a line per task in the colour of the copy it takes, pale while it is unsure."""
     num_tasks, num_records = len(view.tasks), len(view.records)
     line = _ROW_HEIGHT / num_tasks
-    step = _STRIP_WIDTH / num_records
     top = places.row_y[layer + 1] - _ROW_HEIGHT / 2
-    paths: dict[tuple[int, int], list[str]] = {}
+    pieces: dict[int, dict[int, list[str]]] = {}
     for task in range(num_tasks):
-        shades = [_find_shade(record.probabilities[layer][task]) for record in view.records]
-        y = top + (task + 0.5) * line
         start = 0
-        for shade, run in groupby(shades):
+        for (copy, level), run in groupby(_find_shade(record.probabilities[layer][task]) for record in view.records):
             length = len(list(run))
-            paths.setdefault(shade, []).append(f"M{places.strip + start * step:.1f} {y:.1f}h{length * step:.1f}")
+            if level:
+                by_level = pieces.setdefault(copy, {})
+                by_level.setdefault(level, []).append(f"M{start} {(task + 0.5) * line:.4g}h{length}")
             start += length
     drawn = "".join(
-        f'<path d="{"".join(pieces)}" stroke="{task_colour(copy)}" stroke-opacity="{level / _LEVELS:.2g}" '
-        f'stroke-width="{max(line - 0.6, 0.8):.2f}"/>'
-        for (copy, level), pieces in sorted(paths.items())
-        if level
+        f'<g stroke="{task_colour(copy)}">'
+        + "".join(f'<path d="{"".join(d)}" opacity="{level / _LEVELS:.2g}"/>' for level, d in sorted(by_level.items()))
+        + "</g>"
+        for copy, by_level in sorted(pieces.items())
     )
-    frame_ = (
-        f'<rect x="{places.strip:.1f}" y="{top:.1f}" width="{_STRIP_WIDTH:.1f}" height="{_ROW_HEIGHT:.1f}" '
-        f'fill="{colour("tint")}" fill-opacity="0.6"/>'
+    # One unit to the right is one moment; lines are level, so that their width is not stretched.
+    return (
+        f'<g class="routing-strip" stroke-width="{max(line - 0.6, 0.8):.2f}" transform="translate({places.strip:.1f} '
+        f'{top:.1f}) scale({_STRIP_WIDTH / num_records:.4f} 1)"><rect width="{num_records}" height="{_ROW_HEIGHT:g}" '
+        f'fill="{colour("tint")}" fill-opacity="0.6"/>{drawn}</g>'
     )
-    return f'<g class="routing-strip">{frame_}{drawn}</g>'
 
 
 def _find_shade(row: Sequence[float]) -> tuple[int, int]:
@@ -227,7 +229,8 @@ def _draw_cursor(places: _Places) -> str:
     """Return the line that says which moment the bars show."""
     x = places.strip + _STRIP_WIDTH
     return (
-        f'<line class="moment" data-slot="{places.slot:.1f}" data-left="{places.strip:.1f}" '
+        f'<line class="moment" data-slot="{places.slot:.2f}" data-first="{_place_bar(0):g}" '
+        f'data-pitch="{_BAR_WIDTH + _BAR_GAP:g}" data-left="{places.strip:.1f}" '
         f'data-width="{_STRIP_WIDTH:.1f}" '
         f'x1="{x:.1f}" x2="{x:.1f}" '
         f'y1="{places.row_y[0] + 8:.1f}" y2="{places.row_y[-2] + _ROW_HEIGHT / 2 + 6:.1f}" stroke="{colour("ink")}" '

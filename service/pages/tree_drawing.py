@@ -6,7 +6,6 @@ stand in the titles of the stations and, for scripts and tests, in their `data-`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -62,8 +61,8 @@ class _Scene:
         """Return the start tag of something that can be pointed at, its title included."""
         role = ""
         if self.interactive:
-            named = escape(json.dumps(list(tasks)))
-            role = f' role="img" aria-label="{escape(title)}" data-row="{row}" data-tasks="{named}"'
+            places = " ".join(str(self.architecture.tasks.index(task)) for task in tasks)
+            role = f' role="img" data-row="{row}" data-tasks="{places}"'
         return f'<g class="{kind}"{role}{attributes}><title>{escape(title)}</title>'
 
 

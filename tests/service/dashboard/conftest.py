@@ -259,6 +259,7 @@ def sign_in(page: Page, token: str) -> None:
 
 
 SeedSearch = Callable[..., JobRecord]
+Leave = Callable[[Site, ClaimedTrial, dict[str, Any]], None]
 
 
 @pytest.fixture(scope="session")
@@ -280,12 +281,13 @@ def make_search(  # noqa: PLR0917 - what tests wish for
     outcome: str = "succeeded",
     value: Callable[[str, str], float | None] | None = None,
     retrain: bool = True,
+    leave: Leave | None = None,
 ) -> JobRecord:
     """Return a new search.
 
     `outcome` is "succeeded", "failed" (every trial diverged), "running" (claimed, half way) or "queued". `value` gives
     (trial name, task) -> metric on validation; without it they are plausible and grow with the budget. Without
-    `retrain` candidates have no metrics.
+    `retrain` candidates have no metrics. `leave` is called before a trial ends and may put files and add to its result.
     """
     body = SearchBody(
         name=name,
@@ -310,7 +312,7 @@ def make_search(  # noqa: PLR0917 - what tests wish for
             elif outcome == "failed":
                 site.store.fail(claimed.attempt.id, Reason.DIVERGED, "The loss became infinite in epoch 3.")
             else:
-                finish_trial(site, claimed, value=value, retrain=retrain)
+                finish_trial(site, claimed, value=value, retrain=retrain, leave=leave)
         if claim.job.id == job.id and outcome == "running":
             break
     return site.store.get_job(job.id)
@@ -341,6 +343,7 @@ def finish_trial(
     *,
     value: Callable[[str, str], float | None] | None = None,
     retrain: bool = True,
+    leave: Leave | None = None,
 ) -> None:
     """Complete a claimed trial as a trial process does."""
     trial, attempt = claimed.trial, claimed.attempt
@@ -353,7 +356,14 @@ def finish_trial(
     metrics = {task: measure(trial.name, task, value) for task in tasks} if retrain else None
     if metrics is not None and any(metric["value"] is None for metric in metrics.values()):
         metrics = None
-    result = {"architecture": document, "metrics": metrics, "madds": architecture.madds, "params": architecture.params}
+    result: dict[str, Any] = {
+        "architecture": document,
+        "metrics": metrics,
+        "madds": architecture.madds,
+        "params": architecture.params,
+    }
+    if leave is not None:
+        leave(site, claimed, result)
     found = None
     if trial.kind == "candidate":
         found = NewArchitecture(
@@ -433,7 +443,7 @@ def describe_curves(spec: Mapping[str, Any], *, num_epochs: int) -> list[MetricP
     job = spec["job"] if "job" in spec else spec
     tasks = [str(spec["task"])] if spec.get("task") else list(job["tasks"])
     figures = {"search/expected_madds": 3e5, "search/temperature": 5.0, "search/resource_weight": 0.1}
-    figures |= {f"{stage}/loss/{task}": 2.0 for stage in ("search", "retrain") for task in tasks}
+    figures |= {f"{stage}/loss {task}": 2.0 for stage in ("search", "train") for task in tasks}
     return [
         MetricPoint(name, step, start / (1 + 0.2 * step))
         for name, start in figures.items()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.branching import Branching
-from search.architecture import Architecture
+from search.architecture import Architecture, layers_of
 from search.results import Results
 from service.pages.tree_drawing import tree_svg
 from service.pages.tree_layout import lay_out, list_branches
@@ -147,7 +147,7 @@ def test_the_figures_of_all_parts_add_up_to_the_tree(
     svg = tree_svg(architecture, build_results(tasks=TASKS).study.costs, interactive=True)
     parts = [element for kind in ("stem", "node", "head") for element in _elements(svg, kind)]
     assert sum(int(str(part.get("data-madds"))) for part in parts) == architecture.madds
-    assert all(part.get("aria-label") == part.findtext(f"{SVG}title") for part in parts)
+    assert [part.get("data-tasks") for part in parts[-4:]] == ["0", "1", "2", "3"]
 
 
 @per_example
@@ -203,3 +203,21 @@ def test_the_outline_nests_branches_down_to_the_heads(
 def test_shares_read_well(part: int, words: str) -> None:
     """What is something is never called nothing."""
     assert format_share(part, 1000 if part > 1 else 10_000) == words
+
+
+@pytest.mark.parametrize(("num_tasks", "num_layers"), [(1, 1), (2, 1), (8, 1), (8, 34)])
+def test_trees_of_every_size_are_drawn(
+    num_tasks: int, num_layers: int, build_architecture: Callable[..., Architecture]
+) -> None:
+    """From one layer of one task to many layers of eight; strands stand apart and inside the frame."""
+    tasks = tuple(f"task {index}" for index in range(num_tasks))
+    known = build_architecture(Branching.shared(tasks, 5))
+    names = [f"block{index}" for index in range(num_layers)]
+    # No backbone has one layer, so the tree is made past the check of it.
+    tree = known.model_copy(update={"layers": layers_of(Branching.split(tasks, num_layers), names)})
+    layout = lay_out(tree)
+    width = float(str(ElementTree.fromstring(tree_svg(tree)).get("viewBox")).split()[2])
+    for row in layout.strand_by_row:
+        xs = sorted(row.values())
+        assert all(after - before >= layout.pitch - 1e-6 for before, after in itertools.pairwise(xs))
+        assert layout.left <= xs[0] <= xs[-1] <= width
