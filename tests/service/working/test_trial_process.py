@@ -25,10 +25,11 @@ TRIAL = "service.working.trial_process"
 
 
 def without_times(result: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a result without the time of its creation."""
+    """Return a result without the time of its creation and without its latency, which differs from run to run."""
     assert result is not None
     provenance = {key: value for key, value in result["architecture"]["provenance"].items() if key != "created"}
-    return {**result, "architecture": {**result["architecture"], "provenance": provenance}}
+    timeless = {key: value for key, value in result.items() if key != "latency"}
+    return {**timeless, "architecture": {**result["architecture"], "provenance": provenance}}
 
 
 def last_steps(trial: FakeTrial) -> list[int]:
