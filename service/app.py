@@ -23,9 +23,9 @@ from db.stores import Store
 from models.errors import ModelsError
 from search.errors import SearchError
 from service.dashboard.routers import ROUTERS as PAGE_ROUTERS
-from service.dashboard.site import render_problem, wants_page
+from service.dashboard.site import show_problem, wants_page
 from service.errors import ServiceError
-from service.routes import architectures, exports, files, health, lists, searches, tokens, worker
+from service.routes import architectures, events, exports, files, health, lists, searches, tokens, worker
 from service.server_settings import ServerSettings
 from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
@@ -47,6 +47,7 @@ _ROUTERS = (
     files.router,
     architectures.router,
     lists.router,
+    events.router,
     tokens.router,
     worker.router,
     worker.mending_router,
@@ -129,7 +130,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
             raise error
         problem = found
     if wants_page(request):
-        return render_problem(request, problem)
+        return await show_problem(request, problem)
     return problem_response(problem, instance=request.url.path, request_id=request.state.request_id)
 
 

@@ -11,6 +11,7 @@ from service.dashboard import (
     searches_pages,
     session,
     static_files,
+    studies_page,
     study_page,
     submit_page,
 )
@@ -19,6 +20,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     static_files.router,
     session.router,
     searches_pages.router,  # before the page of one search: `/searches/rows` is no id
+    studies_page.router,
     search_page.router,
     submit_page.router,
     study_page.router,

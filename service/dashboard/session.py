@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from service.dashboard.site import Guest, PageRoute, SentForm, render
+from service.dashboard.site import Guest, PageRoute, SentForm, Viewer, render
 from service.web.auth import SESSION_COOKIE, SESSION_TIME
 from service.web.problems import ProblemError
 from service.web.server_parts import Parts
@@ -56,7 +56,7 @@ def sign_in(request: Request, visitor: Guest, form: SentForm, parts: Parts) -> R
 
 
 @router.post("/sign-out", name="sign_out")
-def sign_out(visitor: Guest, form: SentForm) -> Response:
+def sign_out(visitor: Viewer, form: SentForm) -> Response:
     """End the session in this browser."""
     response = RedirectResponse("/sign-in", 303, _NO_STORE)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")

@@ -6,6 +6,7 @@ A page is a function on a router of `PageRoute`s which says who may see it (`Vie
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
@@ -23,6 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from db.errors import DbError
 from service.dashboard.formats import FILTERS
 from service.dashboard.static_files import asset
 from service.web.auth import SESSION_COOKIE, Caller, check_csrf, check_same_origin
@@ -134,7 +136,7 @@ class PageRoute(APIRoute):
                 if visitor is None and scope is not None:
                     return ask_to_sign_in(request)
                 if request.method == "POST":
-                    await _read_form(request, visitor)
+                    await _read_form(request, None if scope is None else visitor)
                 return await original(request)
             except Exception as error:
                 return render_problem(request, _explain(request, error))
@@ -179,6 +181,13 @@ def render_problem(request: Request, problem: ProblemError) -> Response:
     response = render(request, "error.html", title=KINDS[problem.code].title, status=problem.status, context=context)
     response.headers.update(problem.headers)
     return response
+
+
+async def show_problem(request: Request, problem: ProblemError) -> Response:
+    """Return the page of a problem that no page had, such as an unknown address; it knows who is signed in."""
+    with contextlib.suppress(ProblemError, DbError):
+        await run_in_threadpool(_admit, request, None)
+    return render_problem(request, problem)
 
 
 def wants_page(request: Request) -> bool:
@@ -245,7 +254,7 @@ def _admit(request: Request, scope: str | None) -> Visitor | None:
 
 
 async def _read_form(request: Request, visitor: Visitor | None) -> None:
-    """Read the form that a page of ours sent."""
+    """Read the form that a page of ours sent; one that anybody may send belongs to no session."""
     check_same_origin(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:
         raise ProblemError("unsupported_media_type", "This address takes forms only.")

@@ -27,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 _PAGE = 500
 _OVERLAP_SECONDS = 2.0  # a transaction that began earlier may commit later: what is this young is read again
 _RETRY_MS = 2000
+_EVERY_JOB = ""  # stands for all jobs where an id names one
+_NEWS_KINDS = frozenset({"state", "trial", "progress"})
 
 
 class Subscription:
@@ -41,10 +43,13 @@ class Subscription:
         self._news = asyncio.Event()
 
     def offer(self, event: EventRecord) -> None:
-        """Add an event unless it came before; when the client lags too far behind, all are dropped and it is told."""
-        if event.seq <= self._newest:
-            return
-        self._newest = event.seq
+        """Add an event unless it came before."""
+        if event.seq > self._newest:
+            self._newest = event.seq
+            self.add(event)
+
+    def add(self, event: EventRecord) -> None:
+        """Add an event; when the client lags too far behind, all are dropped and it is told."""
         if len(self._waiting) >= self._size:
             self._waiting.clear()
             self._overflowed = True
@@ -85,6 +90,7 @@ class EventHub:
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._num_streams = 0
         self._marks: deque[tuple[float, int]] = deque()  # (seen at, newest global id then), oldest first
+        self._told: frozenset[int] = frozenset()  # global ids above the oldest mark that were handed out already
         self._starting = asyncio.Lock()
 
     @property
@@ -149,6 +155,25 @@ class EventHub:
         finally:
             self._unsubscribe(subscription)
 
+    async def follow_news(self) -> AsyncIterator[bytes]:
+        """Yield what changes the lists of jobs (state, trial, progress) from now on, until the server ends.
+
+        Nothing is repeated: who was away, or is told `reset` for being slow, reads the lists again.
+        """
+        subscription = await self._subscribe(_EVERY_JOB)
+        try:
+            yield f"retry: {_RETRY_MS}\n\n".encode()
+            while not self._draining.is_set():
+                events, overflowed = await subscription.take(self._limits.ping_seconds)
+                if overflowed:
+                    yield b"event: reset\ndata: {}\n\n"
+                elif not events:
+                    yield b": ping\n\n"
+                for event in events:
+                    yield frame_news(event)
+        finally:
+            self._unsubscribe(subscription)
+
     async def _read_stored(self, job_id: str, after: int) -> AsyncIterator[EventRecord]:
         """Yield the stored events of a job above a number; an away database ends it early, which pings will repeat."""
         while True:
@@ -182,6 +207,7 @@ class EventHub:
                 if not self._subscriptions:
                     newest = await run_in_threadpool(self._store.get_newest_event_id)
                     self._marks = deque([(time.monotonic(), newest)])
+                    self._told = frozenset()
                 self._subscriptions.setdefault(job_id, set()).add(subscription)
         except BaseException:
             self._num_streams -= 1
@@ -202,14 +228,20 @@ class EventHub:
         while len(self._marks) > 1 and self._marks[1][0] <= now - _OVERLAP_SECONDS:
             self._marks.popleft()
         after = self._marks[0][1]
+        told: set[int] = set()
         while True:
             page = await run_in_threadpool(self._store.list_new_events, after, 1000)
             for global_id, event in page:
                 after = global_id
                 for subscription in tuple(self._subscriptions.get(event.job_id, ())):
                     subscription.offer(event)
+                if global_id not in self._told and event.kind in _NEWS_KINDS:
+                    for subscription in tuple(self._subscriptions.get(_EVERY_JOB, ())):
+                        subscription.add(event)
+                told.add(global_id)
             if len(page) < 1000:
                 break
+        self._told = frozenset(told)
         if self._marks and after > self._marks[-1][1]:
             self._marks.append((now, after))
 
@@ -223,6 +255,12 @@ class EventHub:
 def frame_event(event: EventRecord) -> bytes:
     """Return an event as it stands on the wire; its data is one line of ASCII."""
     return f"id: {event.seq}\nevent: {event.kind}\ndata: {json.dumps(dict(event.data))}\n\n".encode()
+
+
+def frame_news(event: EventRecord) -> bytes:
+    """Return an event as it stands on the wire among those of other jobs: without a number to go on from."""
+    data = {"job_id": event.job_id, **event.data}
+    return f"event: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 def _is_final(event: EventRecord) -> bool:

@@ -71,9 +71,11 @@ def _admit(request: Request, parts: ServerParts, scope: str) -> Caller:
     header, cookie = request.headers.get("authorization"), request.cookies.get(SESSION_COOKIE)
     if header is None and cookie is not None and scope != "workers":
         caller = parts.authenticator.admit_session(cookie, scope)
-        if caller is not None:
-            check_session_request(request, caller)
-            return caller
+        if caller is None:
+            # Not counted as a wrong token: nobody guesses a seal, and a page left open must not lock its owner out.
+            raise ProblemError("unauthorized", "The session is over. Sign in again.")
+        check_session_request(request, caller)
+        return caller
     address = request.client.host if request.client else ""
     return parts.authenticator.admit(header, address, scope)
 

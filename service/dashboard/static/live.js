@@ -4,6 +4,7 @@
 // "searches" unless said); <body data-stream="/api/v1/..."> follows any other stream.
 
 const RETRY_MS = 2000;
+const PROBE = "/api/v1/tasks"; // any cheap address that needs the session
 const KINDS = ["state", "trial", "progress", "metric", "log", "front", "reset"];
 
 /** @typedef {{kind: string, seq: number, data: any}} LiveEvent */
@@ -47,12 +48,13 @@ function address() {
   return job ? `/api/v1/${jobs}/${encodeURIComponent(job)}/events?after=${last}` : stream;
 }
 
-/** @param {"live" | "reconnecting" | "ended"} state */
+/** @param {"live" | "reconnecting" | "ended" | "signed-out"} state */
 function show(state) {
   if (!sign || sign.dataset.live === state) return;
   sign.hidden = false;
   sign.dataset.live = state;
-  sign.textContent = { live: "live", reconnecting: "reconnecting…", ended: "ended" }[state];
+  const words = { live: "live", reconnecting: "reconnecting…", ended: "ended", "signed-out": "signed out" };
+  sign.textContent = words[state];
 }
 
 /** @param {MessageEvent} message */
@@ -67,6 +69,20 @@ function hand(message) {
     ended = ["SUCCEEDED", "FAILED", "CANCELLED"].includes(event.data.state);
   }
   for (const handler of [...(handlers.get(event.kind) ?? []), ...(handlers.get("*") ?? [])]) handler(event);
+}
+
+/** Opens the stream again, unless the session is over: then only signing in helps. */
+async function retry() {
+  try {
+    const answer = await fetch(PROBE, { cache: "no-store" });
+    if (answer.status === 401) {
+      show("signed-out");
+      return;
+    }
+  } catch {
+    // the server is away
+  }
+  start();
 }
 
 /** Opens the stream unless it is open. */
@@ -90,7 +106,7 @@ function start() {
     if (!over) return; // the browser tries again by itself
     source?.close();
     source = null;
-    window.setTimeout(start, RETRY_MS);
+    window.setTimeout(retry, RETRY_MS);
   });
   for (const kind of KINDS) source.addEventListener(kind, hand);
 }
