@@ -128,7 +128,7 @@ ACTIONS: tuple[Action, ...] = (
         "Submit the same again?",
         "A new {job} asks the same from the beginning. This one stays as it is.",
         "Leave it",
-        "t",
+        "a",
     ),
 )
 

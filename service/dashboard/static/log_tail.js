@@ -19,6 +19,9 @@ export class LogTail {
     this.toEnd();
     box.addEventListener("scroll", () => this.onScroll());
     button.addEventListener("click", () => this.follow(!this.following));
+    box.addEventListener("click", (event) => {
+      if (event.detail === 0) box.focus(); // the shortcut, which clicks
+    });
   }
 
   /** @param {{trial_id: string, lines: {seq: number, text: string}[]}} written */

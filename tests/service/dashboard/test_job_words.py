@@ -63,6 +63,7 @@ def test_only_what_changes_something_is_offered(state: JobState, offered: list[s
     job = replace(JOB, state=state)
     assert [action.name for action in list_actions(job, list_allowed_actions(state))] == offered
     assert {action.name for action in ACTIONS} == {"cancel", "kill", "resume", "retry"}
+    assert {action.key for action in ACTIONS}.isdisjoint("tfl")  # colours, and the log
 
 
 def test_the_time_left_follows_the_pace() -> None:

@@ -207,7 +207,10 @@ def test_the_log_stands_still_while_somebody_reads(page: Page, site: Site) -> No
     site.store.add_logs(claimed.attempt.id, ["new", "newer"])
     page.get_by_role("button", name="Paused, 2 new").wait_for(timeout=LIVE_MS)
     assert log.evaluate("box => box.scrollTop") == 0
-    button.click()
+    page.keyboard.press("f")
+    assert button.inner_text() == "Following"
+    page.keyboard.press("l")
+    assert log.evaluate("box => document.activeElement === box")
     assert log.evaluate("box => box.scrollTop + box.clientHeight >= box.scrollHeight - 2")
     settle(site, job)
 
