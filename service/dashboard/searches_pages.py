@@ -21,6 +21,7 @@ from db.stores import JobQuery
 from search.data.catalogue import DATASETS
 from service.dashboard.formats import count
 from service.dashboard.site import PageRoute, Viewer, render
+from service.pages.durations import round_duration
 from service.web.paging import MAX_PAGE_SIZE, Row
 from service.web.server_parts import Parts, ServerParts
 
@@ -52,19 +53,20 @@ class SearchRow:
     """A search as a row of the list.
 
     Attributes:
-        seconds_left: About how long it will take from now; None where that is not known.
+        left: About how long it will take from now, in words; None where that is not known.
         budgets: As people write them.
     """
 
     job: JobRecord
-    seconds_left: float | None
+    left: str | None
     budgets: tuple[str, ...]
 
     @classmethod
     def of(cls, job: JobRecord, now: datetime) -> SearchRow:
         """Return the row of a job."""
         budgets = tuple(_write_budget(str(budget)) for budget in job.spec.get("budgets", ()))
-        return cls(job, estimate_seconds_left(job, now), budgets)
+        seconds = estimate_seconds_left(job, now)
+        return cls(job, None if seconds is None else round_duration(seconds), budgets)
 
 
 @dataclass(frozen=True)
