@@ -15,10 +15,10 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from service.pages.drawing import MINUS, format_count, format_signed
+from service.pages.durations import format_duration
 
 NOTHING = "\N{EN DASH}"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_SPANS = ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min"), (_MINUTE, "min", 1, "s"))
 
 
 def count(value: float | None, of_at_least: float | None = None) -> str:
@@ -60,18 +60,7 @@ def figure(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Return a span of time in its two largest units, e.g. "3 min 20 s" or "2 d 4 h"."""
-    if not _is_known(seconds):
-        return NOTHING
-    whole = max(0, round(seconds))
-    for size, name, part, part_name in (
-        (_DAY, "d", _HOUR, "h"),
-        (_HOUR, "h", _MINUTE, "min"),
-        (_MINUTE, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {name} {rest} {part_name}" if rest else f"{whole // size} {name}"
-    return f"{whole} s"
+    return format_duration(seconds) if _is_known(seconds) else NOTHING
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
