@@ -167,8 +167,8 @@ def _read_gain(delta_m: float | None, metrics: Json | None, y: str) -> float | N
     """Return delta_m or the metric of a task, None where it was not measured."""
     if y == "delta_m":
         return delta_m
-    measured = None if metrics is None else metrics.get(y)
-    return None if measured is None else float(measured["value"])
+    value = ((metrics or {}).get(y) or {}).get("value")  # a metric that was not a number is kept as null
+    return None if value is None else float(value)
 
 
 def _is_higher_better(rows: Sequence[FrontRow], task: str) -> bool:

@@ -1,9 +1,8 @@
-"""Fronts as answers: equal to the definition, in every pair of figures, with baselines, and fast."""
+"""Fronts as answers: equal to the definition in every pair of figures, with baselines, kept while nothing is found."""
 
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -122,15 +121,12 @@ def test_networks_over_their_budget_may_be_left_out() -> None:
     assert build_front(rows, {}, FrontQuestion(feasible=True)).front == ["arch_0", "arch_2"]
 
 
-def test_ten_thousand_networks_take_a_tenth_of_a_second() -> None:
-    """The front of 10,000 points is built and written as JSON in under 100 ms (best of three, others compute too)."""
-    rows = [network(i, 1 + i * 7919 % 10_007, (i * 104_729 % 1009) / 10) for i in range(10_000)]
-    seconds = []
-    for _ in range(3):
-        started = time.process_time()
-        build_front(rows, baselines()).model_dump_json()
-        seconds.append(time.process_time() - started)
-    assert min(seconds) < 0.1
+def test_a_metric_that_was_no_number_leaves_its_network_out() -> None:
+    """A metric kept as null is not compared; the other networks make the front."""
+    rows = [network(0, 10, 1.0, metrics={"left": {**measured(0.0), "value": None}})]
+    rows.append(network(1, 20, 2.0, metrics={"left": measured(60.0)}))
+    front = build_front(rows, {}, FrontQuestion(y="left"))
+    assert ([point["y"] for point in front.points], front.front) == ([None, 60.0], ["arch_1"])
 
 
 class CountingStore(MemoryStore):
