@@ -215,12 +215,18 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 @bmtas.command(short_help="Search three budgets on real handwriting.")
 @_device
 @click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Folder for the results.")
-@click.option("--once", is_flag=True, help="End when all is found; without it the service stays until Ctrl-C.")
+@click.option(
+    "--stay/--once",
+    default=None,
+    help="Keep the service until Ctrl-C when all is found, or end; without either it stays where a terminal is.",
+)
 @click.pass_obj
-def demo(shell: Shell, out: Path, device: Device, once: bool) -> None:
+def demo(shell: Shell, out: Path, device: Device, stay: bool | None) -> None:
     """Search three budgets on real handwriting through a service of its own; goes on where it was stopped."""
     from service.commands.demo import DemoPlace, run_demo
 
+    # A script or a CI run that calls this must not wait for a Ctrl-C that never comes.
+    once = not sys.stdin.isatty() if stay is None else not stay
     run_demo(DemoPlace(out, device, once=once), shell)
 
 
