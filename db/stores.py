@@ -50,6 +50,7 @@ class JobQuery:
     task: str | None = None
     dataset: str | None = None
     backbone: str | None = None
+    study_key: str | None = None
     name_contains: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None

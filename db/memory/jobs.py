@@ -215,6 +215,7 @@ def _is_wanted(job: JobRecord, query: JobQuery) -> bool:
         and (query.task is None or query.task in (job.spec.get("tasks") or ()))
         and (query.dataset is None or job.spec.get("dataset") == query.dataset)
         and (query.backbone is None or job.spec.get("backbone") == query.backbone)
+        and (query.study_key is None or job.study_key == query.study_key)
         and (query.name_contains is None or query.name_contains.lower() in job.name.lower())
         and (query.created_after is None or job.created_at > query.created_after)
         and (query.created_before is None or job.created_at < query.created_before)

@@ -157,6 +157,7 @@ def _job_conditions(query: JobQuery) -> list[ColumnElement[bool]]:
     """Return what a job must fulfil to be listed."""
     job, label, task = schema.job, schema.job_label, schema.job_task
     conditions = _equal(job, owner=query.owner, dataset=query.dataset, backbone=query.backbone)
+    conditions += _equal(job, study_key=query.study_key)
     if query.kinds:
         conditions.append(job.c.kind.in_([kind.value for kind in query.kinds]))
     if query.states:

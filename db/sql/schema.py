@@ -192,6 +192,7 @@ _partial_index(
 _partial_index("ix_job_running", job.c.owner, job.c.trials_running, where=JOB_RUNS)
 _partial_index("ix_job_open", job.c.owner, job.c.state, where=JOB_IS_OPEN)
 _partial_index("ix_job_of_state", job.c.state, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
+_partial_index("ix_job_of_study", job.c.study_key, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
 _partial_index("ix_job_deleted", job.c.id, where=JOB_IS_DELETED)
 _partial_index("ix_job_ended", job.c.finished_at, job.c.id, where=JOB_HAS_ENDED)
 _partial_index("ix_job_deadline", job.c.deadline_at, where=JOB_IS_OPEN & job.c.deadline_at.is_not(None))

@@ -146,27 +146,12 @@ def load_study(parts: ServerParts, study_key: str, choices: StudyChoices) -> Loa
         ProblemError: not_found, where no job belongs to it.
     """
     rows = parts.store.list_front_rows(job_id=choices.search or None, study_key=study_key)
-    jobs = _load_jobs(parts, study_key, rows[0].job_id if rows else choices.search)
+    query = JobQuery(kinds=(JobKind.SEARCH, JobKind.RETRAIN), study_key=study_key, limit=_MAX_JOBS)
+    jobs = {job.id: job for job in parts.store.list_jobs(query)}
     if not jobs:
         raise ProblemError("not_found", "No search belongs to this study any more.")
     baselines = parts.store.list_baselines(study_key)
     return LoadedStudy(study_key, jobs, build_study_front(rows, jobs, baselines, choices))
-
-
-def _load_jobs(parts: ServerParts, study_key: str, known_job_id: str) -> dict[str, JobRecord]:
-    """Return the searches and retrainings of a study, the newest first.
-
-    Args:
-        parts: Of the server.
-        study_key: Of the study.
-        known_job_id: One of them, by whose dataset and backbone the others are found; "" where none is known.
-    """
-    kinds = (JobKind.SEARCH, JobKind.RETRAIN)
-    query = JobQuery(kinds=kinds, limit=_MAX_JOBS)
-    if known_job_id:
-        spec = parts.store.get_job(known_job_id).spec
-        query = JobQuery(kinds=kinds, dataset=spec["dataset"], backbone=spec["backbone"], limit=_MAX_JOBS)
-    return {job.id: job for job in parts.store.list_jobs(query) if job.study_key == study_key}
 
 
 def _draw(shown: StudyFront) -> Markup:

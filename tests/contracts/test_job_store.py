@@ -360,6 +360,8 @@ def test_a_page_may_go_on_from_a_time_in_words(desk: Desk) -> None:
         (JobQuery(task="depth"), ["other"]),
         (JobQuery(dataset="scenes"), ["other"]),
         (JobQuery(backbone="tiny4"), ["first"]),
+        (JobQuery(study_key="study"), ["first", "other"]),
+        (JobQuery(study_key="stud"), []),
         (JobQuery(name_contains="THE"), ["other"]),
         (JobQuery(name_contains="%"), []),
     ],

@@ -1,4 +1,4 @@
-"""Costs are arithmetic now and not kept; latencies are; lists of jobs of a state and networks of a study have indexes.
+"""Costs are arithmetic now and not kept; latencies are; lists of a state or a study have indexes.
 
 Whether a front has changed is told by counts, which an index answers; so is which jobs have ended long ago.
 """
@@ -14,6 +14,7 @@ DELETED = sa.text("deleted_at IS NOT NULL")
 ENDED = sa.text("finished_at IS NOT NULL")
 JOB_INDEXES = {
     "ix_job_of_state": (("state", "created_at", "id"), LISTED),
+    "ix_job_of_study": (("study_key", "created_at", "id"), LISTED),
     "ix_job_deleted": (("id",), DELETED),
     "ix_job_ended": (("finished_at", "id"), ENDED),
 }
