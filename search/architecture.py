@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.branching import Branching
 from models.catalogue import get_backbone_info
 from models.errors import ModelsError
 from search.data.catalogue import DATASETS, DatasetInfo, TaskInfo, TaskKind
 from search.errors import ArchitectureFileError
-from search.strict_json import describe_validation, parse_strict_json
+from search.strict_json import read_strict_json
 
 FORMAT: Literal["bmtas-architecture"] = "bmtas-architecture"
 VERSION: Literal[1] = 1
@@ -160,16 +160,12 @@ class Architecture(_Frozen):
             ArchitectureFileError: Not such a document, of a newer version, or one whose parts do not fit.
         """
         try:
-            document = parse_strict_json(content)
-            _check_version(document)
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            reason = describe_validation(error).rstrip(".")
+            return read_strict_json(cls, content, _check_version)
         except ValueError as error:
-            reason = str(error).rstrip(".")
-        raise ArchitectureFileError(
-            f"{source_name} is not a usable architecture file: {reason}. Use an architecture.json that a search wrote."
-        )
+            raise ArchitectureFileError(
+                f"{source_name} is not a usable architecture file: {error}. Use an architecture.json that a search "
+                "wrote."
+            ) from None
 
 
 def layers_of(branching: Branching, layer_names: Sequence[str]) -> tuple[LayerGroups, ...]:

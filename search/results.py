@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from search.cost_table import CostTable
 from search.data.catalogue import TaskKind
 from search.errors import StateFileError
-from search.strict_json import describe_validation, parse_strict_json
+from search.strict_json import describe_validation, read_strict_json
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0)]
@@ -301,13 +301,10 @@ class Results(_Frozen):
             StateFileError: Not such a document.
         """
         try:
-            parse_strict_json(content)
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            reason = describe_validation(error).rstrip(".")
+            return read_strict_json(cls, content)
         except ValueError as error:
-            reason = str(error).rstrip(".")
-        raise StateFileError(f"{source_name} is not a usable results file: {reason}. Run the search again.")
+            message = f"{source_name} is not a usable results file: {error}. Run the search again."
+            raise StateFileError(message) from None
 
 
 def add_latencies(latencies: Sequence[Latency | None]) -> Latency | None:

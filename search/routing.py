@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search.errors import StateFileError
-from search.strict_json import describe_validation, parse_strict_json
+from search.strict_json import read_strict_json
 
 FORMAT: Literal["bmtas-routing"] = "bmtas-routing"
 VERSION: Literal[1] = 1
@@ -91,13 +91,10 @@ class Routing(_Frozen):
             StateFileError: Not such a document.
         """
         try:
-            parse_strict_json(content)
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            reason = describe_validation(error).rstrip(".")
+            return read_strict_json(cls, content)
         except ValueError as error:
-            reason = str(error).rstrip(".")
-        raise StateFileError(f"{source_name} is not a usable routing file: {reason}. Run the search again.")
+            message = f"{source_name} is not a usable routing file: {error}. Run the search again."
+            raise StateFileError(message) from None
 
 
 def read_records(

@@ -1,14 +1,41 @@
 """Reads JSON that people may have edited or a crash may have cut: no duplicate keys, no NaN, UTF-8 only.
 
-`search.architecture` and `search.results` read their files through it. Pure: no torch, no I/O.
+The documents of a run (`search.architecture`, `search.results`, `search.routing`) are read through it. Pure: no torch,
+no I/O.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_strict_json(
+    model: type[_Model], content: bytes, check: Callable[[dict[str, Any]], None] = lambda document: None
+) -> _Model:
+    """Return the document that `content` holds.
+
+    Args:
+        model: What it must be.
+        content: UTF-8 text of one JSON object.
+        check: Looks at the object first; raises ValueError.
+
+    Raises:
+        ValueError: Not such a document. The message is the second half of a sentence, without its full stop.
+    """
+    try:
+        check(parse_strict_json(content))
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        reason = describe_validation(error)
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(reason.rstrip("."))
 
 
 def parse_strict_json(content: bytes) -> dict[str, Any]:
