@@ -26,9 +26,9 @@ from databases import open_databases
 from service_process import Connection, ServerProcess
 from store import WORKER, fill, make_study_key, measure_queue, no_op_job, summarise, time_call
 
+from db.questions import QueueLimits
 from db.records.jobs import NewTrial
 from db.sql.store import open_store
-from db.stores import QueueLimits
 
 SEARCH = {
     "dataset": "digits",

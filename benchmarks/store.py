@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from db.questions import ArchitectureQuery, JobQuery, QueueLimits, WorkerHello
 from db.records.jobs import Json, NewJob, NewTrial
 from db.records.states import JobKind, JobState
 from db.rules import Policy
@@ -29,7 +30,7 @@ from db.sql.jobs import make_job
 from db.sql.ledger import Ledger
 from db.sql.store import open_store
 from db.sql.twins import insert_architecture
-from db.stores import ArchitectureQuery, JobQuery, QueueLimits, Store, WorkerHello
+from db.stores import Store
 
 CHUNK = 500
 WORKER = WorkerHello("bench", "bench", "1.0")

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db.stores import QueueLimits
+from db.questions import QueueLimits
 
 
 @dataclass(frozen=True)

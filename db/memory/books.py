@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from db.errors import LeaseLostError, NotFoundError
+from db.questions import Idempotency
 from db.records.access import AuditRecord, SavedResponse, TokenRecord, WorkerRecord
 from db.records.jobs import AttemptRecord, EventRecord, FileRecord, JobRecord, LogLine, TrialRecord
 from db.records.results import ArchitectureRecord
 from db.records.states import AttemptState, JobState, Reason, TrialState
 from db.rules import STOP_MESSAGES, Policy, compute_fraction, front_event, roll_up
-from db.stores import Idempotency
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 from db.memory.books import Books, MemoryPart
 from db.memory.jobs import stop_job, take_over
+from db.questions import WorkerHello
 from db.records.access import WorkerRecord
 from db.records.jobs import (
     AttemptRecord,
@@ -39,7 +40,7 @@ from db.rules import (
     merge_single_metrics,
     new_id,
 )
-from db.stores import Score, WorkerHello
+from db.stores import Score
 
 
 class MemoryClaims(MemoryPart):

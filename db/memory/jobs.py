@@ -18,11 +18,11 @@ from db.errors import (
 )
 from db.memory.books import Books, MemoryPart, Response
 from db.memory.books import JobNotes as Notes
+from db.questions import ArchitectureQuery, Idempotency, JobChanges, JobQuery, QueueLimits, read_sort
 from db.records.access import SavedResponse
 from db.records.jobs import AttemptRecord, JobRecord, NewJob, NewTrial, TrialRecord
 from db.records.states import ALLOWED_ACTIONS, AttemptState, JobState, Reason, StopMode, TrialState
 from db.rules import STOP_MESSAGES, new_id
-from db.stores import ArchitectureQuery, Idempotency, JobChanges, JobQuery, QueueLimits, read_sort
 
 
 class MemoryJobs(MemoryPart):

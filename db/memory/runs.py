@@ -10,11 +10,11 @@ from datetime import datetime
 from db.errors import NotFoundError
 from db.memory.books import MemoryPart
 from db.memory.jobs import cut_page
+from db.questions import ArchitectureQuery
 from db.records.jobs import EventRecord, FileRecord, JobRecord, Json, LogLine, MetricPoint, TrialRecord
 from db.records.results import ArchitectureRecord, FrontRow, FrontStamp, StudyRecord
 from db.records.states import JobKind, TrialState
 from db.rules import BASELINE_KINDS, LOG_LINE_LENGTH, LOG_LINES_KEPT, clean_text
-from db.stores import ArchitectureQuery
 
 
 class MemoryRuns(MemoryPart):

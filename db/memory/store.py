@@ -11,9 +11,9 @@ from db.memory.books import Books, MemoryPart, Response
 from db.memory.claims import MemoryClaims
 from db.memory.jobs import MemoryJobs, check_same_request
 from db.memory.runs import MemoryRuns
+from db.questions import Idempotency
 from db.records.access import AuditRecord, SavedResponse, TokenRecord
 from db.rules import TOKEN_TOUCH_SECONDS, Policy
-from db.stores import Idempotency
 
 
 class MemoryAccess(MemoryPart):

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, or_, select, update
 
 from db.errors import ConflictError, NotFoundError
+from db.questions import Idempotency
 from db.records.access import AuditRecord, SavedResponse, TokenRecord
 from db.rules import TOKEN_TOUCH_SECONDS
 from db.sql import schema
@@ -15,7 +16,6 @@ from db.sql.engine import Transaction
 from db.sql.jobs import check_same_request, find_key_row, response_row
 from db.sql.ledger import Ledger, SqlPart
 from db.sql.rows import token_record
-from db.stores import Idempotency
 
 
 class SqlAccess(SqlPart):

@@ -12,21 +12,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
 
+from db.questions import WorkerHello
 from db.records.access import WorkerRecord
 from db.records.jobs import AttemptRecord, Claim, ClaimedTrial, HeartbeatReply, Progress, Resources, TrialRecord
 from db.records.states import AttemptState, Reason, StopMode, TrialState
 from db.rules import PROGRESS_EVENT_SECONDS, WORKER_LIST_SECONDS, WORKER_TOUCH_SECONDS, Ending, compute_fraction, new_id
 from db.sql import schema
+from db.sql.column_types import UtcTime
 from db.sql.endings import end_attempt
 from db.sql.ledger import Ledger, Row, SqlPart, find_attempt, get_trial_row, hold_lease, require_lease
 from db.sql.rows import attempt_record, file_record, job_record, trial_record, worker_record
 from db.sql.twins import reuse_lock
-from db.stores import WorkerHello
 
 _FIRST_PAGE = 8
 _LAST_PAGE = 512
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_NOW = bindparam("now", type_=schema.UtcTime)
+_NOW = bindparam("now", type_=UtcTime)
 
 
 def _fitting() -> ColumnElement[bool]:
@@ -74,7 +75,7 @@ def _build_page() -> Any:
     """Return the query of the next waiting jobs of one turn by age."""
     job = schema.job
     mine = and_(_fitting(), job.c.priority == bindparam("priority"), job.c.owner == bindparam("owner"))
-    after = bindparam("after_at", type_=schema.UtcTime)
+    after = bindparam("after_at", type_=UtcTime)
     later = or_(job.c.created_at > after, job.c.id > bindparam("after_id"))
     query = select(job.c.id, job.c.created_at).where(mine, job.c.created_at >= after, later)
     return query.order_by(job.c.created_at, job.c.id).limit(bindparam("size"))

@@ -40,9 +40,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from db.errors import DatabaseUnavailableError, DbError
+from db.sql.column_types import UtcTime
 from db.sql.failures import is_unavailable, is_worth_another_try
 from db.sql.group_commit import WriteGroup
-from db.sql.schema import UtcTime
 
 Clock = Callable[[], datetime]
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from db.errors import (
     NotFoundError,
     StaleVersionError,
 )
+from db.questions import Idempotency, JobChanges, QueueLimits
 from db.records.access import SavedResponse
 from db.records.jobs import AttemptRecord, JobRecord, NewJob, NewTrial, TrialRecord
 from db.records.states import ALLOWED_ACTIONS, AttemptState, JobState, Reason, StopMode, TrialState
@@ -29,7 +30,6 @@ from db.sql.ledger import Ledger, Row, SqlPart
 from db.sql.queue_gauge import QueueGauge
 from db.sql.rows import attempt_record, job_record, trial_record
 from db.sql.twins import find_origins, lock_study, lock_study_for_submit, take_over
-from db.stores import Idempotency, JobChanges, QueueLimits
 
 
 class SqlJobs(SqlPart):

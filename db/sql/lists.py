@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
 
+from db.questions import ArchitectureQuery, JobQuery, read_sort
 from db.records.jobs import JobRecord
 from db.records.results import ArchitectureRecord, StudyRecord
 from db.records.states import JobKind
@@ -15,7 +16,6 @@ from db.sql import schema
 from db.sql.engine import Transaction
 from db.sql.ledger import SqlPart
 from db.sql.rows import architecture_record, job_record
-from db.stores import ArchitectureQuery, JobQuery, read_sort
 
 _NOTHING_FOUND: Mapping[str, Any] = {"num_networks": 0, "best_delta_m": None, "least_madds": None, "most_madds": None}
 

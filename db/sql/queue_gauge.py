@@ -12,9 +12,9 @@ from collections.abc import Callable
 from sqlalchemy import bindparam, func, select
 
 from db.errors import QueueFullError
+from db.questions import QueueLimits
 from db.sql import schema
 from db.sql.ledger import Ledger
-from db.stores import QueueLimits
 
 _QUEUE_LOCK = "queue limits"
 _TRUSTED_SECONDS = 1.0

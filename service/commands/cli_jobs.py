@@ -16,6 +16,7 @@ from service.commands.shell import Shell
 if TYPE_CHECKING:
     from service.client import FileFormat
     from service.client_parts.records import SearchRequest
+    from service.commands.jobs import Action
 
 _dataset = click.option("--dataset", required=True, metavar="NAME", help="Dataset; `bmtas datasets` lists them.")
 _preset = click.option(
@@ -139,37 +140,43 @@ def job(shell: Shell, asking: Any, job_id: str) -> None:
     show_job(job_id, asking, shell)
 
 
-@click.command(short_help="Stop a job and keep what it has done.")
-@_job
-@asks_server()
-@click.pass_obj
-def cancel(shell: Shell, asking: Any, job_id: str) -> None:
-    """Ask a job to stop at its next step and to keep its checkpoints."""
-    from service.commands.jobs import change_job
+def _build_change(action: Action, *, short_help: str, text: str, follow: bool = False) -> click.Command:
+    """Return the command that asks for one action on a job.
 
-    change_job(job_id, "cancel", asking, shell)
+    Args:
+        action: What the server is asked to do.
+        short_help: In the list of commands.
+        text: Of the command's own help.
+        follow: Whether the command can watch the job afterwards.
+    """
+
+    @click.command(action, short_help=short_help, help=text)
+    @_job
+    @asks_server(follow=follow)
+    @click.pass_obj
+    def change(shell: Shell, asking: Any, job_id: str) -> None:
+        """Ask for the action."""
+        from service.commands.jobs import change_job
+
+        change_job(job_id, action, asking, shell)
+
+    return change
 
 
-@click.command(short_help="Stop a job now.")
-@_job
-@asks_server()
-@click.pass_obj
-def kill(shell: Shell, asking: Any, job_id: str) -> None:
-    """Stop a job now; resumed, it goes on from its last checkpoints."""
-    from service.commands.jobs import change_job
-
-    change_job(job_id, "kill", asking, shell)
-
-
-@click.command(short_help="Go on with a failed or cancelled job.")
-@_job
-@asks_server(follow=True)
-@click.pass_obj
-def resume(shell: Shell, asking: Any, job_id: str) -> None:
-    """Go on with a failed or cancelled job from its checkpoints."""
-    from service.commands.jobs import change_job
-
-    change_job(job_id, "resume", asking, shell)
+cancel = _build_change(
+    "cancel",
+    short_help="Stop a job and keep what it has done.",
+    text="Ask a job to stop at its next step and to keep its checkpoints.",
+)
+kill = _build_change(
+    "kill", short_help="Stop a job now.", text="Stop a job now; resumed, it goes on from its last checkpoints."
+)
+resume = _build_change(
+    "resume",
+    short_help="Go on with a failed or cancelled job.",
+    text="Go on with a failed or cancelled job from its checkpoints.",
+    follow=True,
+)
 
 
 @click.command(short_help="Submit once more what a job asked.")

@@ -17,10 +17,10 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from db.errors import NotFoundError
+from db.questions import JobQuery
 from db.records.jobs import FileRecord, JobRecord
 from db.records.results import ArchitectureRecord
 from db.records.states import JobKind, JobState
-from db.stores import JobQuery
 from search.architecture import Architecture
 from search.errors import StateFileError
 from search.results import StudyCosts

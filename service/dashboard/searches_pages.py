@@ -15,9 +15,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from db.errors import NotFoundError
+from db.questions import JobQuery
 from db.records.jobs import JobRecord
 from db.records.states import JobKind, JobState
-from db.stores import JobQuery
 from search.data.catalogue import DATASETS
 from service.dashboard.formats import count
 from service.dashboard.site import PageRoute, Viewer, render

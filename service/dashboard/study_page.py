@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
+from db.questions import JobQuery
 from db.records.jobs import JobRecord
 from db.records.states import JobKind
-from db.stores import JobQuery
 from search.architecture import Architecture
 from service.dashboard.site import PAGE_HEADERS, PageRoute, Viewer, render
 from service.dashboard.study.choices import COLOURINGS, COSTS, SPREADS, StudyChoices

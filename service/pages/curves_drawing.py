@@ -56,20 +56,6 @@ class Panel:
     across: str = "epoch"
 
 
-def curves_svg(
-    history: Mapping[str, Rows], budgets: Mapping[str, float] | None = None, *, standalone: bool = False
-) -> tuple[str, ...]:
-    """Return one drawing per figure of a history: first what the searches did, then the losses of training.
-
-    Args:
-        history: Per stage, rows of {"step": n, figure: value}.
-        budgets: The MAdds that each search was to come down to, by its stage.
-        standalone: For files of their own rather than for a page.
-    """
-    panels = (*search_panels(history, budgets or {}), *training_panels(history))
-    return tuple(panel_svg(panel, standalone=standalone) for panel in panels)
-
-
 def is_search(rows: Rows) -> bool:
     """Return whether the rows are those of a search rather than of the training of one network."""
     return any("expected_madds" in row for row in rows)

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from db.questions import ArchitectureQuery
 from db.records.results import ArchitectureRecord
 from db.records.states import JobState
-from db.stores import ArchitectureQuery
 from search.architecture import Architecture
 from search.cost_table import compute_costs
 from search.data.catalogue import DATASETS

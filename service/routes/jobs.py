@@ -15,9 +15,9 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime
 
 from db.errors import IllegalMoveError, NotFoundError
+from db.questions import JobChanges, JobQuery
 from db.records.jobs import JobRecord, NewJob, NewTrial
 from db.records.states import ALLOWED_ACTIONS, JobKind, JobState, Reason, StopMode
-from db.stores import JobChanges, JobQuery
 from service.schemas.jobs import Job, JobPage, list_allowed_actions
 from service.schemas.requests import JobPatch
 from service.web.auth import Caller, Reader, Writer

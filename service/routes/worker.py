@@ -11,10 +11,10 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from db.errors import LeaseLostError
+from db.questions import WorkerHello
 from db.records.jobs import Claim, FileRecord, MetricPoint, Progress, Resources
 from db.records.results import NewArchitecture
 from db.records.states import Reason
-from db.stores import WorkerHello
 from search.architecture import Architecture
 from search.delta import score_documents
 from service.schemas.worker import (

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from fastapi import Header, Request
 from fastapi.responses import Response
 
+from db.questions import Idempotency
 from db.records.access import SavedResponse
-from db.stores import Idempotency
 from service.web.auth import Caller
 from service.web.problems import FieldError, ProblemError
 

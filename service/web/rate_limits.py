@@ -69,12 +69,6 @@ class TokenBuckets:
                 self._levels.popitem(last=False)
         return self._describe(level, allowed)
 
-    def peek(self, key: str) -> Allowance:
-        """Return what is left without counting a request."""
-        with self._lock:
-            level = self._refill(key)
-        return self._describe(level, level >= 1)
-
     def _refill(self, key: str) -> float:
         """Return the level of a bucket now."""
         level, since = self._levels.get(key, (float(self.size), self._now()))

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete
 
 from db.memory.store import MemoryStore
+from db.questions import QueueLimits, WorkerHello
 from db.records.jobs import Claim, ClaimedTrial, JobRecord, Json, NewJob, NewTrial, Resources, TrialRecord
 from db.records.results import NewArchitecture
 from db.records.states import JobKind
@@ -18,7 +19,7 @@ from db.rules import Policy
 from db.sql.engine import Database, Transaction, build_engine, parse_url
 from db.sql.schema import metadata
 from db.sql.store import SqlStore, open_store
-from db.stores import QueueLimits, Store, WorkerHello
+from db.stores import Store
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresCluster

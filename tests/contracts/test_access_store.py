@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.errors import ConflictError, IdempotencyMismatchError, NotFoundError
+from db.questions import Idempotency
 from db.records.access import SavedResponse, TokenRecord
-from db.stores import Idempotency
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Desk

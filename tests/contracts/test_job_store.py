@@ -17,10 +17,10 @@ from db.errors import (
     QueueFullError,
     StaleVersionError,
 )
+from db.questions import Idempotency, JobChanges, JobQuery, QueueLimits
 from db.records.access import SavedResponse
 from db.records.jobs import Resources
 from db.records.states import JobKind, JobState, Reason, StopMode, TrialState
-from db.stores import Idempotency, JobChanges, JobQuery, QueueLimits
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Desk

@@ -17,6 +17,7 @@ from sqlalchemy import delete
 
 from db.errors import DbError
 from db.memory.store import MemoryStore
+from db.questions import JobChanges, JobQuery, QueueLimits, WorkerHello
 from db.records.jobs import Json, MetricPoint, NewJob, NewTrial, Progress, Resources
 from db.records.results import NewArchitecture
 from db.records.states import JobKind, Reason, StopMode
@@ -24,7 +25,7 @@ from db.rules import Policy
 from db.sql.engine import Database, Transaction
 from db.sql.schema import metadata
 from db.sql.store import SqlStore, open_store
-from db.stores import JobChanges, JobQuery, QueueLimits, Store, WorkerHello
+from db.stores import Store
 
 IDS = ("id", "job_id", "trial_id", "reused_from")
 REUSED_NAMES = ("single-left", "single-right", "shared")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from db.errors import NotFoundError
+from db.questions import ArchitectureQuery
 from db.records.results import FrontRow
-from db.stores import ArchitectureQuery
 
 if TYPE_CHECKING:
     from db.records.jobs import JobRecord

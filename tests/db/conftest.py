@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from db.questions import QueueLimits, WorkerHello
 from db.records.jobs import ClaimedTrial, JobRecord, NewJob, NewTrial
 from db.records.states import JobKind
 from db.sql.engine import Database, build_engine, parse_url
 from db.sql.store import SqlStore, open_store
-from db.stores import QueueLimits, WorkerHello
 
 BROKEN = {
     "two live leases of one trial": (

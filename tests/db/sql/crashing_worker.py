@@ -10,10 +10,10 @@ import sys
 import time
 
 from db.errors import LeaseLostError
+from db.questions import WorkerHello
 from db.records.jobs import Json, MetricPoint, Progress
 from db.records.states import JobState
 from db.sql.store import open_store
-from db.stores import WorkerHello
 
 LEASE_SECONDS = 0.5
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Connection, event
 
+from db.questions import ArchitectureQuery, Idempotency, JobQuery, QueueLimits
 from db.records.access import SavedResponse, TokenRecord
 from db.sql.engine import parse_url
-from db.stores import ArchitectureQuery, Idempotency, JobQuery, QueueLimits
 
 if TYPE_CHECKING:
     from db.sql.store import SqlStore

@@ -59,7 +59,7 @@ import sys
 from db.sql.store import open_store
 from db.records.jobs import NewJob, NewTrial
 from db.records.states import JobKind
-from db.stores import QueueLimits
+from db.questions import QueueLimits
 store = open_store(sys.argv[1], exclusive=False)
 trials = (NewTrial("candidate", "t", {"filler": "x" * 3000}),)
 while True:

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import select, text
 
 from db.errors import DatabaseUnavailableError, DbError
+from db.questions import JobQuery
 from db.sql import schema
 from db.sql.engine import Database, Transaction, build_engine, parse_url
 from db.sql.store import open_store
-from db.stores import JobQuery
 
 if TYPE_CHECKING:
     from tests.conftest import PostgresCluster

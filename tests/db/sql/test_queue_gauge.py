@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import event
 
 from db.errors import QueueFullError
+from db.questions import QueueLimits
 from db.rules import Policy
 from db.sql.engine import Database, build_engine, parse_url
 from db.sql.ledger import Ledger
 from db.sql.queue_gauge import QueueGauge
-from db.stores import QueueLimits
 
 if TYPE_CHECKING:
     from tests.db.conftest import Bench

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from db.errors import IdempotencyBusyError, IllegalMoveError, LeaseLostError
+from db.questions import Idempotency, QueueLimits, WorkerHello
 from db.records.access import SavedResponse
 from db.records.jobs import Json, MetricPoint, NewTrial
 from db.records.states import JobState, Reason, StopMode, TrialState
-from db.stores import Idempotency, QueueLimits, WorkerHello
 
 if TYPE_CHECKING:
     from db.sql.store import SqlStore

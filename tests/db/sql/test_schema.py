@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.dialects import sqlite
 
+from db.sql.column_types import UtcTime
 from db.sql.engine import Database, build_engine, parse_url
-from db.sql.schema import UtcTime
 
 moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC))
 

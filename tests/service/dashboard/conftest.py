@@ -22,11 +22,11 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from db.questions import QueueLimits, WorkerHello
 from db.records.jobs import Claim, ClaimedTrial, JobRecord, MetricPoint, Progress, Resources
 from db.records.results import NewArchitecture
 from db.records.states import Reason
 from db.sql.store import SqlStore, open_store
-from db.stores import QueueLimits, WorkerHello
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import compute_costs

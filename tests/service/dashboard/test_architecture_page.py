@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from db.questions import JobQuery, WorkerHello
 from db.records.jobs import Resources
 from db.records.states import JobKind
-from db.stores import JobQuery, WorkerHello
 from search.routing import Routing, RoutingRecord
 from service.dashboard.formats import count, figure
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from db.questions import JobChanges, QueueLimits, WorkerHello
 from db.records.jobs import JobRecord, MetricPoint, NewJob, NewTrial, Progress, Resources
 from db.records.states import JobKind, Reason, StopMode
-from db.stores import JobChanges, QueueLimits, WorkerHello
 from service.dashboard.formats import count, percent, signed
 from service.dashboard.search_page import read_last_lines
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from db.questions import ArchitectureQuery
 from db.records.results import NewArchitecture
-from db.stores import ArchitectureQuery
 
 SWEEP = {"tasks": ("left", "right"), "budgets": ("60%", "70%", "80%"), "seeds": (0, 1)}
 

@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from db.questions import JobQuery
 from db.records.states import Reason, StopMode
-from db.stores import JobQuery
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -7,7 +7,6 @@ from search.results import Results
 from service.pages.curves_drawing import (
     Line,
     Panel,
-    curves_svg,
     panel_svg,
     search_labels,
     search_panels,
@@ -26,7 +25,6 @@ def test_searches_and_training_have_panels_of_their_own(build_results: Callable[
     history = build_results().history
     assert [panel.title for panel in search_panels(history, {})] == ["expected MAdds", "temperature"]
     assert [panel.title for panel in training_panels(history)] == ["loss left", "loss right"]
-    assert len(curves_svg(history)) == 4
 
 
 def test_single_task_networks_share_one_colour(build_results: Callable[..., Results]) -> None:
@@ -68,5 +66,5 @@ def test_flat_and_negative_figures_have_an_axis() -> None:
 
 def test_no_history_draws_nothing() -> None:
     """Empty histories and stages without figures give no panel."""
-    assert curves_svg({}) == ()
-    assert curves_svg({"s": ()}) == ()
+    for history in ({}, {"s": ()}):
+        assert (search_panels(history, {}), training_panels(history)) == ((), ())

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.questions import QueueLimits
 from db.records.jobs import NewJob, NewTrial
 from db.records.states import JobKind
-from db.stores import QueueLimits, Store
+from db.stores import Store
 from service.web.paging import PageTokens
 from service.web.problems import ProblemError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from db.stores import QueueLimits
+from db.questions import QueueLimits
 from search.cost_table import compute_costs
 from search.data.catalogue import get_dataset_info, resolve_tasks
 

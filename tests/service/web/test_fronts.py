@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.memory.store import MemoryStore
+from db.questions import QueueLimits, WorkerHello
 from db.records.jobs import NewJob, NewTrial
 from db.records.results import FrontRow, NewArchitecture
 from db.records.states import JobKind
-from db.stores import QueueLimits, WorkerHello
 from service.web.fronts import FrontAnswers, FrontQuestion, build_front
 
 SINGLE = {"left": 50.0, "right": 40.0}
