@@ -33,6 +33,14 @@ class DatasetError(SearchError):
     """The dataset cannot be loaded."""
 
 
+class SampleError(DatasetError):
+    """A file of a sample is missing, broken, hostile or does not fit."""
+
+
+class WeightsError(SearchError):
+    """The file of pretrained weights is missing, unreadable or of another network."""
+
+
 class OutputFolderError(SearchError):
     """The output folder cannot take this run."""
 

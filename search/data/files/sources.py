@@ -1,0 +1,67 @@
+"""What a dataset made of files gives: decoded samples in their own size, before any resizing, and what they are.
+
+`manifest` (a person's dataset.yaml), `pascal_context` and `nyud` implement it; `samples` resizes, caches and batches
+what comes out. Shapes: H W pixels of the image, which all dense labels of a sample share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.data.catalogue import DatasetInfo, TaskInfo
+
+Split = Literal["train", "val"]
+Label = NDArray[np.generic] | int | None
+"""Label of one task: None where the sample has none; otherwise, by kind of task, at the image's (H, W):
+
+segmentation and parts uint8 (H, W), 255 ignored; saliency and edge uint8 (H, W) in {0, 1, 255}; normals float32
+(H, W, 3), unit vectors with x right, y up, z towards the camera, or 255 in all three; depth float32 (H, W) in metres,
+255 ignored; classification an int."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as its files hold it.
+
+    Attributes:
+        image_HWC: uint8, three channels.
+        labels: By task name; None for a task without a label for this sample.
+    """
+
+    image_HWC: NDArray[np.uint8]
+    labels: Mapping[str, Label]
+
+
+class SampleSource(Protocol):
+    """A dataset whose samples are files."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Return its facts; `num_train` and `num_val` are the lengths of its splits."""
+        ...
+
+    def ids(self, split: Split) -> Sequence[str]:
+        """Return the samples of a split in the order of its list.
+
+        Raises:
+            DatasetError: The list is missing or not usable.
+        """
+        ...
+
+    def files(self, sample_id: str, tasks: Sequence[TaskInfo]) -> Sequence[Path]:
+        """Return the files that a sample is read from, those only that exist; their content determines the sample."""
+        ...
+
+    def read(self, sample_id: str, tasks: Sequence[TaskInfo]) -> Sample:
+        """Return a sample with its labels of these tasks.
+
+        Raises:
+            SampleError: A file of it is missing, broken, hostile or does not fit; the sentence names sample and file.
+        """
+        ...
