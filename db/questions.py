@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from db.records.jobs import Resources
 from db.records.states import JobKind, JobState
@@ -16,7 +16,9 @@ class JobQuery:
     """Which jobs to list and in which order; None means any.
 
     Attributes:
-        sort: "created_at", "-created_at", "name", "-name", "state", "-state", "priority", "-priority".
+        architecture_id: The network that an export or a retraining is of.
+        sort: "created_at", "name", "state", "priority" or "best_delta_m", with "-" for descending; what is not known
+            comes last, both ways.
         after: (value of the sort column, id) of the last row of the page before.
     """
 
@@ -28,6 +30,7 @@ class JobQuery:
     dataset: str | None = None
     backbone: str | None = None
     study_key: str | None = None
+    architecture_id: str | None = None
     name_contains: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -50,6 +53,10 @@ class ArchitectureQuery:
     sort: str = "-created_at"
     after: tuple[Any, str] | None = None
     limit: int = 50
+
+
+StudySort = Literal["-newest_at", "-best_delta_m"]
+"""Studies with the newest searches first, or those with the best networks; studies without a score come last."""
 
 
 def read_sort(query: JobQuery | ArchitectureQuery) -> tuple[str, bool]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from db.questions import ArchitectureQuery, Idempotency, JobChanges, JobQuery, QueueLimits, WorkerHello
+from db.questions import ArchitectureQuery, Idempotency, JobChanges, JobQuery, QueueLimits, StudySort, WorkerHello
 from db.records.access import AuditRecord, SavedResponse, TokenRecord, WorkerRecord
 from db.records.jobs import (
     AttemptRecord,
@@ -246,8 +246,16 @@ class ResultStore(Protocol):
         """Return what tells whether the front of a job of this study, or of all of the study, is another by now."""
         ...
 
-    def list_studies(self, *, after: tuple[datetime, str] | None = None, limit: int = 50) -> list[StudyRecord]:
-        """Return at most `limit` studies, those with the newest searches first; `after` is (newest_at, study_key)."""
+    def list_studies(
+        self, *, sort: StudySort = "-newest_at", after: tuple[Any, str] | None = None, limit: int = 50
+    ) -> list[StudyRecord]:
+        """Return at most `limit` studies in order.
+
+        Args:
+            sort: What comes first.
+            after: (newest_at or best_delta_m, study_key) of the last one of the page before.
+            limit: How many.
+        """
         ...
 
     def list_baselines(self, study_key: str) -> Mapping[str, Json]:

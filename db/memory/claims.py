@@ -63,7 +63,7 @@ class MemoryClaims(MemoryPart):
         with self._books.call() as now:
             attempt = self._books.get_lease(attempt_id)
             lease_until = now + timedelta(seconds=lease_seconds)
-            told = {} if progress is None else vars(progress)
+            told = {} if progress is None else vars(progress) | {"begun_at": attempt.begun_at or now}
             self._books.attempts[attempt_id] = replace(attempt, lease_until=lease_until, heartbeat_at=now, **told)
             if progress is not None:
                 _note_progress(self._books, attempt.trial_id, progress)

@@ -188,7 +188,7 @@ def cut_page(rows: Iterable[Any], query: JobQuery | ArchitectureQuery) -> list[A
     name, descending = read_sort(query)
 
     def place(value: Any, row_id: str) -> tuple[Any, str]:
-        if name == "delta_m" and value is None:
+        if name in ("delta_m", "best_delta_m") and value is None:
             value = float("-inf" if descending else "inf")
         if name == "created_at" and isinstance(value, str):
             value = datetime.fromisoformat(value)
@@ -216,6 +216,7 @@ def _is_wanted(job: JobRecord, query: JobQuery) -> bool:
         and (query.dataset is None or job.spec.get("dataset") == query.dataset)
         and (query.backbone is None or job.spec.get("backbone") == query.backbone)
         and (query.study_key is None or job.study_key == query.study_key)
+        and (query.architecture_id is None or job.architecture_id == query.architecture_id)
         and (query.name_contains is None or query.name_contains.lower() in job.name.lower())
         and (query.created_after is None or job.created_at > query.created_after)
         and (query.created_before is None or job.created_at < query.created_before)

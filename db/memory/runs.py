@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from typing import Any
 
 from db.errors import NotFoundError
 from db.memory.books import MemoryPart
 from db.memory.jobs import cut_page
-from db.questions import ArchitectureQuery
+from db.questions import ArchitectureQuery, StudySort
 from db.records.jobs import EventRecord, FileRecord, JobRecord, Json, LogLine, MetricPoint, TrialRecord
 from db.records.results import ArchitectureRecord, FrontRow, FrontStamp, StudyRecord
 from db.records.states import JobKind, TrialState
@@ -169,8 +169,10 @@ class MemoryRuns(MemoryPart):
                 num_deleted=sum(notes.is_deleted for notes in self._books.notes.values()),
             )
 
-    def list_studies(self, *, after: tuple[datetime, str] | None = None, limit: int = 50) -> list[StudyRecord]:
-        """Return at most `limit` studies, those with the newest searches first; `after` is (newest_at, study_key)."""
+    def list_studies(
+        self, *, sort: StudySort = "-newest_at", after: tuple[Any, str] | None = None, limit: int = 50
+    ) -> list[StudyRecord]:
+        """Return at most `limit` studies in order; see `ResultStore.list_studies`."""
         with self._books.call():
             searches: dict[str, list[JobRecord]] = {}
             for job in self._books.jobs.values():
@@ -180,8 +182,11 @@ class MemoryRuns(MemoryPart):
             studies = [
                 _sum_up(jobs, [each for each in networks if each.study_key == key]) for key, jobs in searches.items()
             ]
-        studies.sort(key=_study_place, reverse=True)
-        return [study for study in studies if after is None or _study_place(study) < after][:limit]
+        field = sort.removeprefix("-")
+        placed = [(_place(getattr(study, field)), study.study_key, study) for study in studies]
+        placed.sort(key=lambda each: each[:2], reverse=True)
+        last = None if after is None else (_place(after[0]), after[1])
+        return [study for *place, study in placed if last is None or tuple(place) < last][:limit]
 
     def list_baselines(self, study_key: str) -> Mapping[str, Json]:
         """Return {trial name: result} of the finished baselines of a study, the newest where there are several."""
@@ -205,9 +210,9 @@ class MemoryRuns(MemoryPart):
         return [each for each in self._books.architectures.values() if not notes[each.job_id].is_deleted]
 
 
-def _study_place(study: StudyRecord) -> tuple[datetime, str]:
-    """Return what studies are sorted by."""
-    return study.newest_at, study.study_key
+def _place(value: Any) -> tuple[bool, Any]:
+    """Return what makes values compare: what is not known is less than all else."""
+    return (False, 0) if value is None else (True, value)
 
 
 def _sum_up(searches: list[JobRecord], networks: list[ArchitectureRecord]) -> StudyRecord:

@@ -155,7 +155,11 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One try at a trial. `number` is the fencing token; `lease_until` counts by the database's clock."""
+    """One try at a trial. `number` is the fencing token; `lease_until` counts by the database's clock.
+
+    A worker takes more trials than it can run at once: `started_at` is when it took this one, `begun_at` when it first
+    told of work on it, None until then.
+    """
 
     id: str
     trial_id: str
@@ -172,6 +176,7 @@ class AttemptRecord:
     stage: str
     step: int
     total_steps: int
+    begun_at: datetime | None = None
 
 
 @dataclass(frozen=True)

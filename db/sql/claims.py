@@ -133,7 +133,7 @@ class SqlClaims(SqlPart):
             lease_until = ledger.now + timedelta(seconds=lease_seconds)
             values: Row = {"lease_until": lease_until, "heartbeat_at": ledger.now}
             if progress is not None:
-                values |= vars(progress)
+                values |= vars(progress) | {"begun_at": row["begun_at"] or ledger.now}
                 _note_progress(ledger, row["trial_id"], progress)
             ledger.tx.update_row(schema.attempt, attempt_id, values)
             _touch_worker(ledger, row["worker_id"])
@@ -250,7 +250,7 @@ def _start_attempt(ledger: Ledger, trial: Row, worker_id: str, lease_seconds: fl
     row: Row = {"id": new_id("attm"), "trial_id": trial["id"], "job_id": trial["job_id"], "worker_id": worker_id}
     row |= {"number": trial["attempts"] + 1, "state": AttemptState.RUNNING.value, "reason": None, "message": ""}
     row |= {"lease_until": now + timedelta(seconds=lease_seconds), "heartbeat_at": now, "started_at": now}
-    row |= {"ended_at": None, "stage": "", "step": 0, "total_steps": 0}
+    row |= {"ended_at": None, "stage": "", "step": 0, "total_steps": 0, "begun_at": None}
     ledger.tx.insert_rows(schema.attempt, [row])
     values = {"attempts": row["number"], "started_at": trial["started_at"] or now, "not_before": None}
     ledger.move_trial(trial, TrialState.RUNNING, values | {"reason": None, "message": ""})

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
 
-from db.questions import ArchitectureQuery, JobQuery, read_sort
+from db.questions import ArchitectureQuery, JobQuery, StudySort, read_sort
 from db.records.jobs import JobRecord
 from db.records.results import ArchitectureRecord, StudyRecord
 from db.records.states import JobKind
@@ -37,12 +37,14 @@ class SqlLists(SqlPart):
         wanted = select(table).select_from(joined).where(schema.JOB_IS_LISTED, *conditions)
         return [architecture_record(row) for row in self._page(wanted, table, query)]
 
-    def list_studies(self, *, after: tuple[datetime, str] | None = None, limit: int = 50) -> list[StudyRecord]:
-        """Return at most `limit` studies, those with the newest searches first; `after` is (newest_at, study_key)."""
+    def list_studies(
+        self, *, sort: StudySort = "-newest_at", after: tuple[Any, str] | None = None, limit: int = 50
+    ) -> list[StudyRecord]:
+        """Return at most `limit` studies in order; see `ResultStore.list_studies`."""
 
         def read(tx: Transaction) -> list[StudyRecord]:
             """Return the studies, then what was found in those of this page."""
-            studies = tx.list_rows(_select_studies(after, limit))
+            studies = tx.list_rows(_select_studies(sort, after, limit))
             keys = [study["study_key"] for study in studies]
             found = {row["study_key"]: row for row in tx.list_rows(_select_findings(keys))}
             return [_study_record(study, found.get(study["study_key"], _NOTHING_FOUND)) for study in studies]
@@ -70,24 +72,54 @@ class SqlLists(SqlPart):
         return self._database.read(read)
 
 
-def _select_studies(after: tuple[datetime, str] | None, limit: int) -> Select[Any]:
+def _select_studies(sort: StudySort, after: tuple[Any, str] | None, limit: int) -> Select[Any]:
     """Return the query for a page of studies, each with its newest search."""
     job = schema.job
-    newest_at = func.max(job.c.created_at)
-    studies = select(
-        job.c.study_key,
-        newest_at.label("newest_at"),
-        func.count().label("num_searches"),
-        func.max(job.c.id).label("id"),
-    ).where(schema.JOB_IS_LISTED, job.c.kind == JobKind.SEARCH.value)
-    studies = studies.group_by(job.c.study_key)
+    searches, place = _group_searches(sort)
     if after is not None:
-        moment, key = after
-        studies = studies.having(and_(newest_at <= moment, or_(newest_at < moment, job.c.study_key < key)))
-    page = studies.order_by(newest_at.desc(), job.c.study_key.desc()).limit(limit).subquery()
+        value, key = after
+        rest = job.c.study_key < key
+        if value is None:
+            searches = searches.having(and_(place.is_(None), rest))
+        else:
+            searches = searches.having(or_(place < value, and_(place == value, rest), place.is_(None)))
+    ordered = searches.order_by(place.is_(None), place.desc(), job.c.study_key.desc())
+    page = ordered.limit(limit).subquery()
     shown = (page.c.study_key, page.c.newest_at, page.c.num_searches, job.c.dataset, job.c.backbone, job.c.spec)
     query = select(*shown).join_from(page, job, job.c.id == page.c.id)
-    return query.order_by(page.c.newest_at.desc(), page.c.study_key.desc())
+    return query.order_by(page.c.place.is_(None), page.c.place.desc(), page.c.study_key.desc())
+
+
+def _group_searches(sort: StudySort) -> tuple[Select[Any], ColumnElement[Any]]:
+    """Return the query for the searches of each study, and what its place in an order depends on."""
+    job = schema.job
+    newest_at = func.max(job.c.created_at)
+    wanted = (schema.JOB_IS_LISTED, job.c.kind == JobKind.SEARCH.value)
+    if sort == "-newest_at":
+        place: ColumnElement[Any] = newest_at
+        searches = select(job.c.study_key).where(*wanted)
+    else:
+        found = _select_best().subquery()
+        place = func.max(found.c.best_delta_m)
+        searches = select(job.c.study_key).outerjoin_from(job, found, found.c.study_key == job.c.study_key)
+        searches = searches.where(*wanted)
+    columns = (newest_at.label("newest_at"), func.count().label("num_searches"), func.max(job.c.id).label("id"))
+    return searches.add_columns(*columns, place.label("place")).group_by(job.c.study_key), place
+
+
+def _select_best() -> Select[Any]:
+    """Return the query for the best delta_m of each study that has one."""
+    table = schema.architecture
+    best = select(table.c.study_key, func.max(table.c.delta_m).label("best_delta_m"))
+    return best.where(*_counted_networks()).group_by(table.c.study_key)
+
+
+def _counted_networks() -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of networks that count for their study: each once, and none of a deleted job."""
+    table = schema.architecture
+    # The few deleted jobs have an index of their own; to look up the jobs of all networks takes twice as long.
+    deleted = select(schema.job.c.id).where(schema.JOB_IS_DELETED)
+    return table.c.copied_from.is_(None), table.c.job_id.not_in(deleted)
 
 
 def _select_findings(study_keys: list[str]) -> Select[Any]:
@@ -99,9 +131,8 @@ def _select_findings(study_keys: list[str]) -> Select[Any]:
         func.max(table.c.delta_m).label("best_delta_m"),
         func.min(table.c.madds).label("least_madds"),
         func.max(table.c.madds).label("most_madds"),
-    ).join_from(table, schema.job, schema.job.c.id == table.c.job_id)
-    wanted = (schema.JOB_IS_LISTED, table.c.study_key.in_(study_keys), table.c.copied_from.is_(None))
-    return query.where(*wanted).group_by(table.c.study_key)
+    )
+    return query.where(table.c.study_key.in_(study_keys), *_counted_networks()).group_by(table.c.study_key)
 
 
 def _study_record(study: Mapping[str, Any], found: Mapping[str, Any]) -> StudyRecord:
@@ -157,7 +188,7 @@ def _job_conditions(query: JobQuery) -> list[ColumnElement[bool]]:
     """Return what a job must fulfil to be listed."""
     job, label, task = schema.job, schema.job_label, schema.job_task
     conditions = _equal(job, owner=query.owner, dataset=query.dataset, backbone=query.backbone)
-    conditions += _equal(job, study_key=query.study_key)
+    conditions += _equal(job, study_key=query.study_key, architecture_id=query.architecture_id)
     if query.kinds:
         conditions.append(job.c.kind.in_([kind.value for kind in query.kinds]))
     if query.states:

@@ -21,7 +21,8 @@ _TRIAL_FIELDS = (
     "reused_from created_at started_at finished_at"
 ).split()
 _ATTEMPT_FIELDS = (
-    "id trial_id job_id number worker_id message lease_until heartbeat_at started_at ended_at stage step total_steps"
+    "id trial_id job_id number worker_id message lease_until heartbeat_at started_at ended_at stage step total_steps "
+    "begun_at"
 ).split()
 _ARCHITECTURE_FIELDS = (
     "id job_id trial_id study_key owner name document fingerprint backbone dataset madds params budget_madds seed "

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from db.records.states import AttemptState, JobState, TrialState
 from db.sql.column_types import CleanText, Count, Document, Id, RowNumber, UtcTime
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The Alembic revision that builds these tables; a database of another one is not opened."""
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
@@ -126,7 +126,7 @@ def _partial_index(name: str, *columns: Column[object], where: object, unique: b
     return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-for _sorted_by in ("created_at", "name", "state", "priority"):
+for _sorted_by in ("created_at", "name", "state", "priority", "best_delta_m"):
     _partial_index(f"ix_job_by_{_sorted_by}", job.c[_sorted_by], job.c.id, where=JOB_IS_LISTED)
 _partial_index("ix_job_by_owner", job.c.owner, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
 _partial_index(
@@ -137,6 +137,7 @@ _partial_index(
 _partial_index("ix_job_running", job.c.owner, job.c.trials_running, where=JOB_RUNS)
 _partial_index("ix_job_open", job.c.owner, job.c.state, where=JOB_IS_OPEN)
 _partial_index("ix_job_of_state", job.c.state, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
+_partial_index("ix_job_of_architecture", job.c.architecture_id, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
 _partial_index("ix_job_of_study", job.c.study_key, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
 _partial_index("ix_job_deleted", job.c.id, where=JOB_IS_DELETED)
 _partial_index("ix_job_ended", job.c.finished_at, job.c.id, where=JOB_HAS_ENDED)
@@ -216,6 +217,7 @@ attempt = Table(
     Column("stage", CleanText, nullable=False),
     Column("step", Count, nullable=False),
     Column("total_steps", Count, nullable=False),
+    Column("begun_at", UtcTime),
     UniqueConstraint("trial_id", "number"),
     one_of("state", AttemptState),
     CheckConstraint("number >= 1", name="number"),

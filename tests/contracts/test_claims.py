@@ -118,6 +118,18 @@ def test_progress_is_kept_and_told(desk: Desk) -> None:
     assert desk.told(job.id, "progress") == [told]
 
 
+def test_an_attempt_begins_with_its_first_progress(desk: Desk) -> None:
+    """Heartbeats of a trial that waits for its turn do not begin it; the first progress does, for good."""
+    desk.submit()
+    attempt = desk.take().attempt
+    assert attempt.begun_at is None
+    for progress in (None, Progress("search", 0, 10), Progress("search", 5, 10)):
+        desk.clock.advance(20)
+        desk.store.heartbeat(attempt.id, lease_seconds=90.0, progress=progress)
+        begun_at = desk.store.check_lease(attempt.id).begun_at
+        assert begun_at == (None if progress is None else attempt.started_at + timedelta(seconds=40))
+
+
 def test_progress_is_told_at_most_once_a_second(desk: Desk) -> None:
     """Of many heartbeats a second one event tells; the trial has the newest step all the same."""
     job = desk.submit()

@@ -340,6 +340,25 @@ def test_pages_of_a_list_make_up_the_list(desk: Desk, sort: str) -> None:
     assert len(set(keys)) == 7
 
 
+@pytest.mark.parametrize("sort", ["best_delta_m", "-best_delta_m"])
+def test_jobs_are_listed_by_what_they_found(desk: Desk, sort: str) -> None:
+    """Page by page in the order of the best delta_m; jobs that found nothing come last, both ways."""
+    for gain in (None, 2.0, -1.0, None, 5.0):
+        desk.submit("c1")
+        desk.complete(desk.take().attempt.id, found=desk.found("c1", delta_m=gain))
+    query, gains = JobQuery(sort=sort, limit=2), []
+    while page := desk.store.list_jobs(query):
+        gains += [job.best_delta_m for job in page]
+        query = replace(query, after=(page[-1].best_delta_m, page[-1].id))
+    assert gains == [*sorted([-1.0, 2.0, 5.0], reverse=sort.startswith("-")), None, None]
+
+
+def test_the_jobs_of_a_network_are_listed(desk: Desk) -> None:
+    """An export names the network it is of; a search names none."""
+    mine, _ = desk.submit(architecture_id="arch_1"), desk.submit(architecture_id="arch_2")
+    assert [job.id for job in desk.store.list_jobs(JobQuery(architecture_id="arch_1"))] == [mine.id]
+
+
 def test_a_page_may_go_on_from_a_time_in_words(desk: Desk) -> None:
     """A cursor that went through JSON names its time in ISO 8601."""
     jobs = [desk.submit() for _ in range(3)]

@@ -192,6 +192,27 @@ def test_pages_of_studies_make_up_the_list(desk: Desk) -> None:
     assert [study.study_key for study in found] == keys[::-1]
 
 
+def test_studies_are_listed_by_their_best_network(desk: Desk) -> None:
+    """Page by page, the best first; studies without a score come last, and what is deleted does not count."""
+    gone = None
+    for key, gain in (("a", 1.0), ("b", None), ("c", 3.0), ("d", 3.0), ("e", None), ("b", 9.0)):
+        gone = desk.submit("c1", study_key=key)
+        desk.complete(desk.take().attempt.id, found=desk.found("c1", delta_m=gain))
+    assert gone is not None
+    desk.store.delete_job(gone.id)
+    found = desk.store.list_studies(sort="-best_delta_m", limit=2)
+    last = found[-1]
+    while page := desk.store.list_studies(sort="-best_delta_m", after=(last.best_delta_m, last.study_key), limit=2):
+        found, last = found + page, page[-1]
+    assert [(study.study_key, study.best_delta_m) for study in found] == [
+        ("d", 3.0),
+        ("c", 3.0),
+        ("a", 1.0),
+        ("e", None),
+        ("b", None),
+    ]
+
+
 def test_rows_may_come_without_metrics(desk: Desk) -> None:
     """Left out, the metrics are None in every row, and all else stands."""
     run(desk, "c1", metrics=metrics(left=1.0))
