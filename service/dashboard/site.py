@@ -23,8 +23,10 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from db.errors import DbError
+from service.dashboard.compression import compressed
 from service.dashboard.formats import FILTERS
 from service.dashboard.static_files import asset
 from service.web.auth import SESSION_COOKIE, Caller, check_csrf, check_same_origin
@@ -121,7 +123,11 @@ SentForm = Annotated[PageForm, Depends(get_form)]
 
 
 class PageRoute(APIRoute):
-    """A route to a page: it looks for the session, checks what forms bring, and shows problems as pages."""
+    """A route to a page: it looks for the session, checks what forms bring, shows problems as pages, and compresses."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await compressed(super().handle)(scope, receive, send)
 
     def get_route_handler(self) -> _Handler:
         """Return the handler of the route with all that around it."""

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from service.dashboard.compression import compressed
 from service.web.auth import Public
 from service.web.guarded_route import GuardedRoute
 from service.web.problems import ProblemError
@@ -31,6 +33,10 @@ class StaticRoute(GuardedRoute):
     """A guarded route to a file: browsers ask for scripts and styles with media types of their own."""
 
     any_media_type = True
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await compressed(super().handle)(scope, receive, send)
 
 
 router = APIRouter(route_class=StaticRoute, include_in_schema=False)
