@@ -12,6 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from search.data.shelf import BUILT_IN, DatasetShelf
+from search.weights_shelf import EMPTY_SHELF, WeightsShelf
+
 
 @dataclass(frozen=True)
 class StageStarted:
@@ -103,6 +106,8 @@ class Surroundings:
         cache_dir: Folder for look-up tables and rendered datasets, shared by all runs.
         now: Tells the time.
         seconds_between_saves: Least time between two checkpoints of a stage; 0 saves after every step.
+        datasets: Knows the datasets by name, and where those made of files lie.
+        weights: Where the file lies that a job's encoders start from.
     """
 
     store: ArtifactStore
@@ -112,6 +117,8 @@ class Surroundings:
     cache_dir: Path
     now: Callable[[], datetime]
     seconds_between_saves: float = SECONDS_BETWEEN_SAVES
+    datasets: DatasetShelf = BUILT_IN
+    weights: WeightsShelf = EMPTY_SHELF
 
 
 class MemoryReporter:

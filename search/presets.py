@@ -10,9 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.catalogue import get_backbone_info
-from search.data.catalogue import DatasetInfo, get_embedded_dataset_info, resolve_tasks
+from search.data.catalogue import DatasetInfo, resolve_tasks
+from search.data.shelf import BUILT_IN, DatasetShelf
 from search.errors import InputSizeError, SettingError
-from search.spec import DataSpec, JobSpec, Objective, OptimiserSpec, SearchSpec, TrainSpec, parse_budget
+from search.spec import (
+    DataSpec,
+    JobSpec,
+    Objective,
+    OptimiserSpec,
+    SearchSpec,
+    TrainSpec,
+    WeightsSpec,
+    parse_budget,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Recipe:
             num_train=_at_most(self.num_train, info.num_train),
             num_val=_at_most(self.num_val, info.num_val),
             augment=self.augment,
+            fit=info.fit,
+            definition=info.definition,
         )
 
 
@@ -146,11 +158,13 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
     objective: Objective = "exact",
     with_retrain: bool = True,
     input_size: tuple[int, int] | None = None,
+    weights: WeightsSpec | None = None,
+    datasets: DatasetShelf = BUILT_IN,
 ) -> JobSpec:
     """Return the whole job that a person's words stand for.
 
     Args:
-        dataset: Name in the catalogue.
+        dataset: Its name on the shelf.
         tasks: Names of its tasks in any order, None for all.
         backbone: Name in the catalogue.
         budgets: One or more, such as "9.1G", "550M" or "60%".
@@ -159,11 +173,13 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
         objective: How the expected cost is computed.
         with_retrain: Whether candidates and baselines are trained and evaluated.
         input_size: (H, W) in pixels; None takes the dataset's default.
+        datasets: The datasets that can be named.
+        weights: The file that encoders start from, as `search.weights_shelf` found it; None for random weights.
 
     Raises:
         SearchError, ModelsError: A name is unknown or a value out of range; the sentence says what to do.
     """
-    info = get_embedded_dataset_info(dataset)
+    info = datasets.get_trainable(dataset)
     chosen = tuple(task.name for task in resolve_tasks(info, tasks))
     recipe = get_recipe(preset, backbone)
     if not budgets:
@@ -182,6 +198,7 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
         data=recipe.data_spec(info, input_size),
         search=recipe.search,
         retrain=recipe.retrain,
+        weights=weights,
     )
 
 

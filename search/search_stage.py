@@ -16,6 +16,7 @@ from search.ports import StageFinished
 from search.restarts import forget_starts, search_best
 from search.run_state import save_state
 from search.study import OpenStudy, check_same_study, describe_tree
+from search.weights import begin_from
 
 SEARCHED_NAME = "search.pt"
 
@@ -48,7 +49,7 @@ def search_architecture(study: OpenStudy, folder: str, stage: str, budget_madds:
         problem,
         lambda started: BilevelSearch(
             started,
-            lambda: Supergraph(get_backbone(spec.backbone), study.heads, study.ground.info.image_channels),
+            lambda: _build_supergraph(study),
             data.train,
             study.ground.device,
         ),
@@ -66,11 +67,24 @@ def search_architecture(study: OpenStudy, folder: str, stage: str, budget_madds:
     return architecture
 
 
+def _build_supergraph(study: OpenStudy) -> Supergraph:
+    """Return the network that is searched, with random weights or those that the job starts from."""
+    ground = study.ground
+    network = Supergraph(get_backbone(study.spec.backbone), study.heads, ground.info.image_channels)
+    begin_from(network, ground.weights, ground.around.reporter)
+    return network
+
+
 def _load_search_data(study: OpenStudy) -> LoadedData:
     """Return the samples at the resolution that the job searches at."""
     ground, scale = study.ground, study.spec.search.resolution_scale
     if scale == 1.0:
         return ground.data
     return load_data(
-        ground.info, study.tasks, study.spec.data, resolution_scale=scale, cache_dir=ground.around.cache_dir
+        ground.info,
+        study.tasks,
+        study.spec.data,
+        resolution_scale=scale,
+        place=ground.around.datasets.place(ground.info.name),
+        cache_dir=ground.around.cache_dir,
     )

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from search.errors import BudgetError, InputSizeError
 
 Objective = Literal["exact", "paper", "sampled"]
+Fit = Literal["resize", "pad"]
 _BUDGET = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMG%]?)", re.ASCII)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -80,6 +81,36 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class WeightsSpec(_Frozen):
+    """Which weights the encoders of a job start from; `search.weights_shelf` finds the file.
+
+    Attributes:
+        file: Name of the file, without any folder.
+        sha256: Of its content, in hexadecimal.
+    """
+
+    file: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _is_none(value: object) -> bool:
+    """Return whether an optional part is not there; documents leave it out."""
+    return value is None
+
+
+OptionalWeights = Annotated[WeightsSpec | None, Field(exclude_if=_is_none)]
+"""None for random weights; left out of documents then, which keeps the hashes of older jobs."""
+
+
+def _is_resize(fit: object) -> bool:
+    """Return whether images are stretched to the input size."""
+    return fit == "resize"
+
+
+OptionalDefinition = Annotated[str | None, Field(exclude_if=_is_none)]
+"""None for built-in datasets, and left out of documents then, so that the hashes of their jobs stay what they were."""
+
+
 class DataSpec(_Frozen):
     """Which samples a run sees.
 
@@ -88,12 +119,16 @@ class DataSpec(_Frozen):
         num_train: Training samples to use, from the first; None for all.
         num_val: Validation samples to use, from the first; None for all.
         augment: Whether training images are flipped, scaled and cropped at random.
+        fit: How images that come in other sizes are brought to the input size: stretched, or padded as they are.
+        definition: SHA-256 of what a person's own dataset was defined as when the job was made; None for built-in ones.
     """
 
     input_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     num_train: Annotated[int, Field(ge=2)] | None = None
     num_val: Annotated[int, Field(ge=1)] | None = None
     augment: bool = False
+    fit: Annotated[Fit, Field(exclude_if=_is_resize)] = "resize"  # left out where stretched, as `definition`
+    definition: OptionalDefinition = None
 
 
 class OptimiserSpec(_Frozen):
@@ -187,6 +222,7 @@ class JobSpec(_Frozen):
     data: DataSpec
     search: SearchSpec
     retrain: TrainSpec
+    weights: OptionalWeights = None
 
     def canonical_json(self) -> str:
         """Return the one JSON text of this job: keys sorted, no spaces."""

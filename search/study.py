@@ -13,7 +13,7 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import CostTable
-from search.data.catalogue import TaskInfo, get_dataset_info, resolve_tasks
+from search.data.catalogue import TaskInfo, resolve_tasks
 from search.errors import BudgetError, ResumeError
 from search.lut import measure_costs
 from search.networks import choose_device
@@ -21,7 +21,8 @@ from search.ports import Message, Reporter, Surroundings
 from search.results import Study, StudyCosts, StudyTask
 from search.spec import JobSpec, budget_name, resolve_budget
 from search.tasks import KINDS
-from search.training_stage import TrainingGround, load_samples
+from search.training_stage import TrainingGround, find_dataset, load_samples
+from search.weights import open_weights
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ def open_study(spec: JobSpec, surroundings: Surroundings) -> OpenStudy:
         RunCancelledError: It was asked to stop while samples were prepared.
     """
     device = choose_device(surroundings.device)
-    info = get_dataset_info(spec.dataset)
+    info = find_dataset(spec.dataset, spec.data.definition, surroundings)
     tasks = resolve_tasks(info, spec.tasks)
     costs = measure_costs(spec.backbone, tasks, spec.data.input_size, info.image_channels, surroundings.cache_dir)
     budgets = {budget_name(budget): _check_budget(budget, costs, surroundings.reporter) for budget in spec.budgets}
+    weights = open_weights(spec.weights, spec.backbone, surroundings.weights)
     data = load_samples(info, tasks, spec.data, surroundings)  # after all that can be refused: it may take minutes
-    ground = TrainingGround(info, data, spec.retrain, spec.preset, spec.seed, device, surroundings)
+    ground = TrainingGround(info, data, spec.retrain, spec.preset, spec.seed, device, surroundings, weights)
     return OpenStudy(spec, tasks, costs, budgets, ground)
 
 
@@ -92,6 +94,7 @@ def describe_tree(study: OpenStudy, branching: Branching, budget_madds: int | No
             spec_hash=study.spec.spec_hash,
             code_version=version("bmtas"),
             created=study.ground.around.now().isoformat(timespec="seconds"),
+            weights=study.spec.weights,
         ),
     )
 
@@ -140,6 +143,7 @@ def describe_study(study: OpenStudy) -> Study:
         code_version=version("bmtas"),
         created=study.ground.around.now().isoformat(timespec="seconds"),
         costs=StudyCosts.of(costs),
+        weights=spec.weights,
     )
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import save as save_safetensors
 
 from models.branched import BranchedNetwork
 from search.architecture import Architecture, check_fits_dataset
-from search.data.catalogue import DatasetInfo, TaskInfo, get_embedded_dataset_info
+from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.loading import LoadedData, load_data
-from search.errors import RunCancelledError, StateFileError
+from search.errors import DatasetError, RunCancelledError, StateFileError
 from search.evaluate import evaluate
 from search.latency import measure_latency
 from search.networks import build_network, choose_device, load_network
@@ -26,7 +26,8 @@ from search.presets import get_recipe
 from search.results import Evaluation, MetricValue
 from search.retrain import Retraining
 from search.run_state import seed_everything
-from search.spec import DataSpec, TrainSpec
+from search.spec import DataSpec, TrainSpec, WeightsSpec
+from search.weights import StartWeights, begin_from, open_weights
 
 EVALUATION_BATCH = 50  # images
 NUM_PICTURED = 4
@@ -44,6 +45,7 @@ class TrainingGround:
         seed: Names initial weights, order of the batches, augmentation and dropout.
         device: Where to compute.
         around: Where files and events go.
+        weights: What encoders start from; None for random weights.
     """
 
     info: DatasetInfo
@@ -53,10 +55,32 @@ class TrainingGround:
     seed: int
     device: torch.device
     around: Surroundings
+    weights: StartWeights | None = None
 
     def tasks_of(self, architecture: Architecture) -> tuple[TaskInfo, ...]:
         """Return what the dataset says of the tasks of an architecture."""
         return tuple(self.info.task(name) for name in architecture.tasks)
+
+
+def find_dataset(name: str, definition: str | None, around: Surroundings) -> DatasetInfo:
+    """Return the facts of the dataset of a job.
+
+    Args:
+        name: What the job calls it.
+        definition: What it was defined as when the job was made; None for built-in ones.
+        around: Knows the datasets here.
+
+    Raises:
+        SearchError: It is unknown, its files are missing, or it is defined otherwise here.
+    """
+    info = around.datasets.get_trainable(name)
+    if info.definition != definition:
+        raise DatasetError(
+            f"Dataset '{name}' is not the one that the job was made for: {around.datasets.place(name)} has changed "
+            "since, or another one of this name lies here. Put the former dataset.yaml and its lists back, or start "
+            "anew."
+        )
+    return info
 
 
 def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, around: Surroundings) -> LoadedData:
@@ -72,13 +96,19 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
         _stop_if_asked(around)
         around.reporter.emit(StageProgress(stage, done, total))
 
-    data = load_data(info, tasks, spec, cache_dir=around.cache_dir, progress=progress)
+    place = around.datasets.place(info.name)
+    data = load_data(info, tasks, spec, place=place, cache_dir=around.cache_dir, progress=progress)
     around.reporter.emit(StageFinished(stage))
     return data
 
 
 def open_ground(
-    architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings
+    architecture: Architecture,
+    dataset: str,
+    preset: str,
+    seed: int,
+    surroundings: Surroundings,
+    weights: WeightsSpec | None = None,
 ) -> TrainingGround:
     """Return what a single network is trained or measured on; needs no job and so no budget and no second task.
 
@@ -86,13 +116,14 @@ def open_ground(
         SearchError: The architecture does not fit the dataset, or the recipe or the device is unknown.
         RunCancelledError: It was asked to stop while samples were prepared.
     """
-    info = get_embedded_dataset_info(dataset)
+    info = surroundings.datasets.get_trainable(dataset)
     check_fits_dataset(architecture, info)
     device = choose_device(surroundings.device)
     recipe = get_recipe(preset, architecture.backbone)
     tasks = tuple(info.task(name) for name in architecture.tasks)
+    start = open_weights(weights, architecture.backbone, surroundings.weights)
     data = load_samples(info, tasks, recipe.data_spec(info, architecture.input_size), surroundings)
-    return TrainingGround(info, data, recipe.retrain, preset, seed, device, surroundings)
+    return TrainingGround(info, data, recipe.retrain, preset, seed, device, surroundings, start)
 
 
 def train_network(ground: TrainingGround, architecture: Architecture, folder: str, stage: str) -> Evaluation:
@@ -168,7 +199,9 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
     around, state_name = ground.around, f"{folder}training.state"
     around.store.write(f"{folder}architecture.json", architecture.to_json_bytes())
     seed_everything(ground.seed, "initial weights")
-    network = build_network(architecture).to(ground.device)
+    network = build_network(architecture)
+    note = begin_from(network, ground.weights, around.reporter)
+    network.to(ground.device)
     training = Retraining(network, ground.tasks_of(architecture), ground.data.train, ground.recipe, ground.seed)
     history = training.run(
         store=around.store,
@@ -191,6 +224,7 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
         metrics=metrics,
         history=tuple(history),
         latency=latency,
+        weights=note,
     )
     around.store.write(f"{folder}evaluation.json", evaluation.to_json_bytes())  # last: all others are whole
     around.store.delete(state_name)

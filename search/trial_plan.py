@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from search.architecture import Architecture, check_fits_dataset
-from search.data.catalogue import get_embedded_dataset_info
+from search.data.shelf import BUILT_IN, DatasetShelf
 from search.errors import SettingError
 from search.presets import get_recipe
-from search.spec import DataSpec, JobSpec, TrainSpec, budget_name
+from search.spec import DataSpec, JobSpec, OptionalDefinition, OptionalWeights, TrainSpec, WeightsSpec, budget_name
 from search.strict_json import describe_validation
 
 ExportFormat = Literal["json", "onnx", "pt2"]
@@ -68,6 +68,8 @@ class RetrainTrial(_Trial):
     dataset: str
     preset: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    weights: OptionalWeights = None
+    definition: OptionalDefinition = None
 
 
 class ExportTrial(_Trial):
@@ -129,8 +131,8 @@ def parse_trial_spec(document: Mapping[str, Any]) -> TrialSpec:
 
 
 def compute_study_key(spec: JobSpec) -> str:
-    """Return what makes results comparable, hashed: dataset, tasks, backbone, samples with their size, and recipe."""
-    return _study_key(spec.dataset, spec.tasks, spec.backbone, spec.data, spec.retrain)
+    """Return what makes results comparable, hashed: dataset, tasks, backbone, its weights, samples, size and recipe."""
+    return _study_key(spec.dataset, spec.tasks, spec.backbone, spec.data, spec.retrain, spec.weights)
 
 
 def plan_search(specs: Sequence[JobSpec], code_version: str) -> PlannedSearch:
@@ -165,18 +167,33 @@ def plan_search(specs: Sequence[JobSpec], code_version: str) -> PlannedSearch:
     return PlannedSearch(study_key, (*baselines, *candidates))
 
 
-def plan_retrain(architecture: Architecture, *, dataset: str, preset: str, seed: int) -> PlannedSearch:
+def plan_retrain(
+    architecture: Architecture,
+    *,
+    dataset: str,
+    preset: str,
+    seed: int,
+    weights: WeightsSpec | None = None,
+    datasets: DatasetShelf = BUILT_IN,
+) -> PlannedSearch:
     """Return the one trial that trains a network which is already found.
 
     Raises:
         SearchError, ModelsError: The dataset or the preset is unknown or does not fit the architecture.
     """
-    info = get_embedded_dataset_info(dataset)
+    info = datasets.get_trainable(dataset)
     check_fits_dataset(architecture, info)
     recipe = get_recipe(preset, architecture.backbone)
     data = recipe.data_spec(info, architecture.input_size)
-    study_key = _study_key(dataset, architecture.tasks, architecture.backbone, data, recipe.retrain)
-    spec = RetrainTrial(architecture=architecture, dataset=dataset, preset=preset, seed=seed)
+    study_key = _study_key(dataset, architecture.tasks, architecture.backbone, data, recipe.retrain, weights)
+    spec = RetrainTrial(
+        architecture=architecture,
+        dataset=dataset,
+        preset=preset,
+        seed=seed,
+        weights=weights,
+        definition=info.definition,
+    )
     return PlannedSearch(study_key, (PlannedTrial(f"retrain-s{seed}", spec, seed),))
 
 
@@ -218,9 +235,18 @@ def _plan_baselines(spec: JobSpec, study_key: str, code_version: str) -> tuple[P
     )
 
 
-def _study_key(dataset: str, tasks: Sequence[str], backbone: str, data: DataSpec, recipe: TrainSpec) -> str:
+def _study_key(
+    dataset: str,
+    tasks: Sequence[str],
+    backbone: str,
+    data: DataSpec,
+    recipe: TrainSpec,
+    weights: WeightsSpec | None,
+) -> str:
     """Return the hash of what makes results comparable."""
-    return _hash([dataset, list(tasks), backbone, data.model_dump(mode="json"), recipe.model_dump(mode="json")])
+    parts = [dataset, list(tasks), backbone, data.model_dump(mode="json"), recipe.model_dump(mode="json")]
+    # Another name of the same file is no other study.
+    return _hash(parts if weights is None else [*parts, weights.sha256])
 
 
 def _hash(value: object) -> str:

@@ -19,7 +19,7 @@ from search.results import Evaluation, thin_history
 from search.run_state import find_state
 from search.search_stage import SEARCHED_NAME, search_architecture
 from search.study import describe_baseline, open_study
-from search.training_stage import open_ground, picture_network, train_network
+from search.training_stage import find_dataset, open_ground, picture_network, train_network
 from search.trial_plan import (
     CandidateTrial,
     ExportTrial,
@@ -89,7 +89,8 @@ def _run_candidate(spec: CandidateTrial, surroundings: Surroundings) -> dict[str
 
 def _run_retrain(spec: RetrainTrial, surroundings: Surroundings) -> dict[str, Any]:
     """Return what a network that was already found reaches after a training of its own."""
-    ground = open_ground(spec.architecture, spec.dataset, spec.preset, spec.seed, surroundings)
+    find_dataset(spec.dataset, spec.definition, surroundings)
+    ground = open_ground(spec.architecture, spec.dataset, spec.preset, spec.seed, surroundings, spec.weights)
     evaluation = train_network(ground, spec.architecture, _ROOT, TRAIN_STAGE)
     picture_network(ground, spec.architecture, _ROOT)
     return _describe(_load_architecture(surroundings), evaluation, surroundings)

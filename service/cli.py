@@ -59,11 +59,12 @@ def bmtas() -> None:
 
 @bmtas.command()
 @_json
-def datasets(as_json: bool) -> None:
-    """List the datasets and their tasks."""
+@click.pass_obj
+def datasets(shell: Shell, as_json: bool) -> None:
+    """List the datasets, their tasks and where they lie."""
     from service.commands.lists import list_datasets
 
-    list_datasets(as_json=as_json)
+    list_datasets(shell, as_json=as_json)
 
 
 @bmtas.command()
@@ -155,6 +156,7 @@ def search(
         preset=preset,
         objective=objective,
         with_retrain=not no_retrain,
+        datasets=shell.datasets,
     )
     run_search(spec, RunRequest(out, device, resume, as_json), shell)
 
@@ -215,18 +217,16 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 @bmtas.command(short_help="Search three budgets on real handwriting.")
 @_device
 @click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Folder for the results.")
-@click.option(
-    "--stay/--once",
-    default=None,
-    help="Keep the service until Ctrl-C when all is found, or end; without either it stays where a terminal is.",
-)
+@click.option("--once", is_flag=True, help="End when all is found; without it the service stays until Ctrl-C.")
 @click.pass_obj
-def demo(shell: Shell, out: Path, device: Device, stay: bool | None) -> None:
-    """Search three budgets on real handwriting through a service of its own; goes on where it was stopped."""
+def demo(shell: Shell, out: Path, device: Device, once: bool) -> None:
+    """Search three budgets on real handwriting through a service of its own; goes on where it was stopped.
+
+    When all is found it names the study's page in the dashboard, and the service stays until Ctrl-C (or SIGTERM, where
+    no terminal is); scripts say --once.
+    """
     from service.commands.demo import DemoPlace, run_demo
 
-    # A script or a CI run that calls this must not wait for a Ctrl-C that never comes.
-    once = not sys.stdin.isatty() if stay is None else not stay
     run_demo(DemoPlace(out, device, once=once), shell)
 
 

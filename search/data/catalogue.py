@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from search.errors import DatasetError, TaskSetError, UnknownNameError
+from search.errors import TaskSetError, UnknownNameError
+from search.spec import Fit
 
 IGNORE_LABEL = 255
 """Value of a label that says nothing, for every kind of task; all three channels of a normal."""
@@ -53,8 +54,9 @@ class DatasetInfo:
         num_train: Training samples.
         num_val: Validation samples.
         summary: One line for people.
-        embedded: Whether its samples come with this program; networks can be searched and trained on these datasets
-            only, costs are known for all.
+        embedded: Whether its samples come with this program.
+        definition: SHA-256 in hexadecimal of what a person's own dataset is defined as; None for built-in ones.
+        fit: How its images are brought to the network's input size where they come in other sizes.
     """
 
     name: str
@@ -66,6 +68,8 @@ class DatasetInfo:
     num_val: int
     summary: str
     embedded: bool = True
+    definition: str | None = None
+    fit: Fit = "resize"
 
     def task(self, name: str) -> TaskInfo:
         """Return the task of that name, or raise UnknownNameError."""
@@ -149,8 +153,9 @@ DATASETS: dict[str, DatasetInfo] = {
             sizes=(32, 2048),
             num_train=4998,
             num_val=5105,
-            summary="PASCAL-Context photographs, five dense tasks as in the paper; costs only",
+            summary="PASCAL-Context photographs, five dense tasks as in the paper",
             embedded=False,
+            fit="pad",
         ),
         DatasetInfo(
             name="nyud",
@@ -165,15 +170,16 @@ DATASETS: dict[str, DatasetInfo] = {
             sizes=(32, 2048),
             num_train=795,
             num_val=654,
-            summary="NYUD-v2 indoor photographs, four dense tasks as in the paper; costs only",
+            summary="NYUD-v2 indoor photographs, four dense tasks as in the paper",
             embedded=False,
+            fit="pad",
         ),
     )
 }
 
 
 def get_dataset_info(name: str) -> DatasetInfo:
-    """Return the facts of a dataset.
+    """Return the facts of a built-in dataset; `search.data.shelf` knows those made of files, too.
 
     Raises:
         UnknownNameError: No such dataset.
@@ -181,23 +187,6 @@ def get_dataset_info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise UnknownNameError(f"Unknown dataset '{name}'. Choose one of: {', '.join(DATASETS)}.")
     return DATASETS[name]
-
-
-def get_embedded_dataset_info(name: str) -> DatasetInfo:
-    """Return the facts of a dataset on which networks can be searched and trained.
-
-    Raises:
-        UnknownNameError: No such dataset.
-        DatasetError: Only its costs are known.
-    """
-    info = get_dataset_info(name)
-    if not info.embedded:
-        available = ", ".join(other.name for other in DATASETS.values() if other.embedded)
-        raise DatasetError(
-            f"Networks can be searched and trained on {available}, but '{name}' has no loader in this version. "
-            f"Choose one of these, or ask what trees cost there: bmtas cost --dataset {name}."
-        )
-    return info
 
 
 def resolve_tasks(info: DatasetInfo, names: Sequence[str] | None) -> tuple[TaskInfo, ...]:

@@ -69,6 +69,7 @@ class _Request:
     num_val: int
     augment: bool
     resolution_scale: float
+    place: Path | None
     cache_dir: Path
     progress: Progress | None
 
@@ -79,6 +80,7 @@ def load_data(
     spec: DataSpec,
     *,
     resolution_scale: float = 1.0,
+    place: Path | None = None,
     cache_dir: Path,
     progress: Progress | None = None,
 ) -> LoadedData:
@@ -89,6 +91,7 @@ def load_data(
         tasks: Its tasks that get labels in the batches.
         spec: Input size, how many samples of each split (from the first), and whether training is augmented.
         resolution_scale: Side of images and labels as a share of the input size, in (0, 1].
+        place: Where a dataset made of files lies: its folder or its dataset.yaml.
         cache_dir: Folder for rendered data; made when needed.
         progress: Called with (samples done, samples in all) while data are prepared.
 
@@ -110,6 +113,7 @@ def load_data(
         num_val=_check_count("validation", spec.num_val, info.num_val, info.name),
         augment=spec.augment,
         resolution_scale=resolution_scale,
+        place=place,
         cache_dir=cache_dir,
         progress=progress,
     )

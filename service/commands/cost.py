@@ -15,7 +15,7 @@ import click
 
 from models.catalogue import get_backbone_info
 from search.architecture import Architecture, check_fits_dataset
-from search.data.catalogue import TaskInfo, get_dataset_info, resolve_tasks
+from search.data.catalogue import TaskInfo, resolve_tasks
 from search.errors import ArchitectureFileError, InputSizeError
 from search.spec import parse_size
 from service.commands.shell import Shell
@@ -53,7 +53,7 @@ def show_costs(request: CostRequest, shell: Shell, *, as_json: bool) -> None:
         SearchError: A name, a size or the architecture does not fit.
         ModelsError: An unknown backbone, or a size too small for it.
     """
-    info = get_dataset_info(request.dataset)
+    info = shell.datasets.get(request.dataset)
     get_backbone_info(request.backbone)
     architecture = load_architecture(request.architecture) if request.architecture is not None else None
     names = architecture.tasks if architecture is not None and request.tasks is None else request.tasks

@@ -9,16 +9,24 @@ import sys
 import click
 
 from models.catalogue import BACKBONES
-from search.data.catalogue import DATASETS
+from service.commands.shell import Shell
 from service.commands.tables import build_backbones_table, build_datasets_table, print_table
 
 
-def list_datasets(*, as_json: bool) -> None:
-    """Print every dataset with its tasks."""
+def list_datasets(shell: Shell, *, as_json: bool) -> None:
+    """Print every dataset with its tasks and where it lies; on stderr the files that are broken."""
+    shelf = shell.datasets
+    rows = [(info, shelf.is_trainable(info.name), shelf.place(info.name)) for info in shelf.list()]
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(info) for info in DATASETS.values()], indent=2))
+        documents = [
+            {**dataclasses.asdict(info), "trainable": trainable, "place": None if place is None else str(place)}
+            for info, trainable, place in rows
+        ]
+        click.echo(json.dumps(documents, indent=2))
     else:
-        print_table(build_datasets_table(list(DATASETS.values())), sys.stdout)
+        print_table(build_datasets_table(rows), sys.stdout)
+    for _, reason in shelf.list_problems():
+        click.echo(f"Left out: {reason}", err=True)
 
 
 def list_backbones(*, as_json: bool) -> None:

@@ -109,6 +109,7 @@ def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool
             device=device,
             cache_dir=shell.settings.cache_dir,
             now=lambda: datetime.now(UTC),
+            datasets=shell.datasets,
         )
         rows = {
             network.folder.resolve().name: engine.evaluate_candidate(

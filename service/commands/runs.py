@@ -17,7 +17,6 @@ from typing import Literal
 import click
 
 from search.architecture import Architecture, check_fits_dataset
-from search.data.catalogue import get_embedded_dataset_info
 from search.errors import RunCancelledError
 from search.ports import ArtifactStore, Message, Surroundings
 from search.results import MetricValue, Results
@@ -88,7 +87,7 @@ def run_retrain(retrain: RetrainRequest, request: RunRequest, shell: Shell) -> N
         RunCancelledError: The run was stopped; the message says how to go on.
     """
     architecture = load_architecture(retrain.architecture)
-    check_fits_dataset(architecture, get_embedded_dataset_info(retrain.dataset))
+    check_fits_dataset(architecture, shell.datasets.get_trainable(retrain.dataset))
     job = {
         "retrain": architecture.model_dump(mode="json"),
         "dataset": retrain.dataset,
@@ -157,6 +156,7 @@ def _surroundings(folder: Path, job: Job, request: RunRequest, shell: Shell) -> 
                 device=request.device,
                 cache_dir=shell.settings.cache_dir,
                 now=_now,
+                datasets=shell.datasets,
             )
         except RunCancelledError:
             raise RunCancelledError(

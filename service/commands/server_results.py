@@ -9,7 +9,8 @@ from pathlib import Path
 
 from search.architecture import Architecture, Provenance
 from search.cost_table import CostTable, compute_costs
-from search.data.catalogue import DatasetInfo, get_dataset_info, resolve_tasks
+from search.data.catalogue import DatasetInfo, resolve_tasks
+from search.data.shelf import BUILT_IN, DatasetShelf
 from search.delta import compute_delta_m
 from search.results import (
     Baselines,
@@ -44,13 +45,16 @@ class ServerResults:
     architectures: Mapping[str, Architecture]
 
 
-def collect_results(spec: JobSpec, trials: Sequence[Trial], front: Front) -> ServerResults:
+def collect_results(
+    spec: JobSpec, trials: Sequence[Trial], front: Front, datasets: DatasetShelf = BUILT_IN
+) -> ServerResults:
     """Return the results of a search whose trials have all succeeded and were trained.
 
     Args:
         spec: The job, as `search.presets.build_spec` makes it of the same words.
         trials: All of the job.
         front: Of the job.
+        datasets: Knows the dataset of the job.
 
     Raises:
         WaitedJobError: A result is missing.
@@ -58,7 +62,7 @@ def collect_results(spec: JobSpec, trials: Sequence[Trial], front: Front) -> Ser
     missing = [trial.name for trial in trials if trial.result is None]
     if missing or not trials:
         raise WaitedJobError(f"Results are missing of {', '.join(missing) or 'all trials'}. Resume the job.")
-    info = get_dataset_info(spec.dataset)
+    info = datasets.get(spec.dataset)
     costs = compute_costs(spec.backbone, resolve_tasks(info, spec.tasks), spec.data.input_size, info.image_channels)
     found = {trial.name: _read_architecture(trial) for trial in trials if _is_candidate(trial)}
     baselines = _read_baselines(spec, trials, costs)

@@ -14,6 +14,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from search.architecture import Architecture
+    from search.data.shelf import DatasetShelf
     from search.ports import Surroundings
     from search.results import MetricValue, Results
     from search.spec import JobSpec
@@ -50,6 +51,13 @@ class Shell:
 
     settings: Settings
     load_engine: Callable[[], Engine]
+
+    @property
+    def datasets(self) -> DatasetShelf:
+        """Return the datasets that can be named on this machine."""
+        from search.data.shelf import DatasetShelf  # noqa: PLC0415 - keeps pydantic and YAML out of `bmtas --help`
+
+        return DatasetShelf(self.settings.datasets_dir)
 
 
 def load_pipeline() -> Engine:

@@ -6,6 +6,7 @@ Tables only; what they show comes as frozen values from `search` and `models`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich import box
@@ -29,15 +30,17 @@ def print_table(table: Table, stream: TextIO) -> None:
     Console(file=stream, width=width, highlight=False).print(table)
 
 
-def build_datasets_table(datasets: Sequence[DatasetInfo]) -> Table:
-    """Return one row per dataset."""
-    table = build_table("Datasets", "name", "search", "tasks (channels)", "size", "train", "val", "what it is")
-    for info in datasets:
+def build_datasets_table(datasets: Sequence[tuple[DatasetInfo, bool, Path | None]]) -> Table:
+    """Return one row per dataset, given with each whether networks can be trained on it here and where it lies."""
+    table = build_table("Datasets", "name", "search", "tasks (channels)", "size", "train", "val", "what it is", "where")
+    for info, trainable, place in datasets:
         low, high = info.sizes
         size = f"{low}" if low == high else f"{low} to {high}"
         tasks = ", ".join(f"{task.name} ({task.channels})" for task in info.tasks)
-        can_search = "yes" if info.embedded else "no"
-        table.add_row(info.name, can_search, tasks, size, str(info.num_train), str(info.num_val), info.summary)
+        can_search = "yes" if trainable else "no"
+        counts = (str(info.num_train), str(info.num_val))
+        where = "built in" if info.embedded else "not here: costs only" if place is None else str(place)
+        table.add_row(info.name, can_search, tasks, size, *counts, info.summary, where)
     return table
 
 

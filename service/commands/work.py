@@ -60,6 +60,7 @@ def work(access: ServerAccess, wishes: WorkerWishes, shell: Shell) -> None:
         executor=wishes.executor,
         device=wishes.device,
         cache_dir=str(shell.settings.cache_dir),
+        datasets_dir=None if shell.settings.datasets_dir is None else str(shell.settings.datasets_dir),
         storage_root=wishes.storage,
         ray_address=wishes.ray_address,
         stop_seconds=wishes.stop_seconds,

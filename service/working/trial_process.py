@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from db.records.states import Reason
+from search.data.shelf import DatasetShelf
 from search.errors import ResumeError, RunCancelledError, StateFileError
 from search.ports import Surroundings
 from search.trial_plan import parse_trial_spec
@@ -150,6 +151,7 @@ class _Attempt:
         )
         if damaged := store.drop_damaged():
             self._reporter.log(f"Begins anew: {', '.join(damaged)} of an earlier attempt is damaged or gone.")
+        datasets_dir = order.settings.datasets_dir
         surroundings = Surroundings(
             store=store,
             reporter=self._reporter,
@@ -157,6 +159,7 @@ class _Attempt:
             device=order.settings.device,
             cache_dir=Path(order.settings.cache_dir),
             now=lambda: datetime.now(UTC),
+            datasets=DatasetShelf(None if datasets_dir is None else Path(datasets_dir)),
             seconds_between_saves=order.settings.seconds_between_saves,
         )
         spec, inputs = parse_trial_spec(claimed.trial.spec), InputFiles(storage, claimed.inputs)

@@ -93,6 +93,7 @@ class RunSettings(_Document):
         executor: "local" runs child processes one after another, "ray" all at once by Ray Tune.
         device: "auto", "cpu" or "cuda".
         cache_dir: Folder for look-up tables and rendered datasets.
+        datasets_dir: Folder of the datasets made of files; None for none.
         storage_root: Overrides the server's; None takes that.
         seconds_between_saves: Least time between two checkpoints.
         ray_address: "host:port" of the cluster that the driver joins; None where there is no Ray.
@@ -103,6 +104,7 @@ class RunSettings(_Document):
     executor: Literal["local", "ray"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cache_dir: str
+    datasets_dir: str | None = None
     storage_root: str | None = None
     seconds_between_saves: float = 20.0
     ray_address: str | None = None

@@ -55,7 +55,7 @@ def test_the_order_of_tasks_changes_nothing(order: list[str], count: int) -> Non
     ("words", "error", "sentence"),
     [
         ({"dataset": "mnist"}, UnknownNameError, "Unknown dataset 'mnist'. Choose one of: digits, scenes"),
-        ({"dataset": "nyud", "tasks": None}, DatasetError, "'nyud' has no loader"),
+        ({"dataset": "nyud", "tasks": None}, DatasetError, "The files of 'nyud' are not here"),
         ({"backbone": "vgg"}, UnknownBackboneError, "Unknown backbone 'vgg'. Choose one of: tiny4"),
         ({"preset": "slow"}, SettingError, "Unknown preset 'slow'. Choose one of: smoke, quick, paper"),
         ({"tasks": ["left", "depth"]}, UnknownNameError, "'digits' has no task 'depth'. Choose from: left"),

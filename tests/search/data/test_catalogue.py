@@ -1,7 +1,7 @@
 import pytest
 
-from search.data.catalogue import DATASETS, TaskInfo, get_dataset_info, get_embedded_dataset_info, resolve_tasks
-from search.errors import DatasetError, TaskSetError, UnknownNameError
+from search.data.catalogue import DATASETS, TaskInfo, get_dataset_info, resolve_tasks
+from search.errors import TaskSetError, UnknownNameError
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
@@ -31,13 +31,6 @@ def test_datasets_of_the_paper_have_its_tasks(name: str, channels: list[int], co
     info = get_dataset_info(name)
     assert [task.channels for task in info.tasks] == channels
     assert (info.num_train, info.num_val) == counts
-
-
-def test_only_embedded_datasets_can_be_searched() -> None:
-    """Of the others the costs are known; the message says so and names the embedded ones."""
-    assert get_embedded_dataset_info("scenes") == get_dataset_info("scenes")
-    with pytest.raises(DatasetError, match=r"on digits, scenes, but 'nyud'.*bmtas cost --dataset nyud"):
-        get_embedded_dataset_info("nyud")
 
 
 def test_an_unknown_dataset_is_refused_with_those_there_are() -> None:

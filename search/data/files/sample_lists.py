@@ -1,0 +1,80 @@
+"""Which samples a dataset has and where they may lie: lists of ids, and paths that stay below one folder.
+
+Nothing that comes from a list or a pattern leads out of the root, neither by its words nor by a link.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from search.errors import DatasetError, SampleError
+
+_MAX_BYTES = 64 << 20
+_MAX_ID = 200
+
+
+def check_inside(path: str) -> None:
+    """Refuse a path that is not written as one below a folder.
+
+    Raises:
+        ValueError: It is absolute, holds "..", a backslash or a sign that cannot be printed.
+    """
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
+        raise ValueError(f"a path stays below the root and is written with /, without .., got {path[:60]!r}")
+
+
+def resolve_inside(root: Path, path: str, whose: str) -> Path:
+    """Return the file below a root that a path names, with links resolved; it need not exist.
+
+    Raises:
+        SampleError: It leads out of the root.
+    """
+    found = (root / path).resolve()
+    if not found.is_relative_to(root.resolve()):
+        raise SampleError(
+            f"Files of a dataset lie below its root, but {path} of {whose} leads out of {root}. Copy the file there."
+        )
+    return found
+
+
+def read_sample_list(root: Path, name: str) -> tuple[str, ...]:
+    """Return the ids of a list of samples, in its order; empty lines do not count.
+
+    Raises:
+        DatasetError: The list is missing, empty, not text, or holds what can be no id or an id twice.
+    """
+    try:
+        path = resolve_inside(root, name, "the splits")
+        with path.open("rb") as handle:
+            content = handle.read(_MAX_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise DatasetError(
+            f"A split is a list of samples, but {root / name} cannot be read ({error.strerror}). Write one id a line."
+        ) from None
+    except UnicodeDecodeError:
+        raise DatasetError(f"A list of samples is UTF-8 text, and {root / name} is not. Save it as UTF-8.") from None
+    if len(content) > _MAX_BYTES:
+        raise DatasetError(f"A list of samples has at most {_MAX_BYTES} bytes, and {root / name} has more.")
+    ids = [line.strip() for line in text.split("\n") if line.strip()]
+    if not ids:
+        raise DatasetError(f"A split needs at least one sample, and {root / name} names none. Write one id a line.")
+    return _check_ids(ids, root / name)
+
+
+def _check_ids(ids: list[str], name: Path) -> tuple[str, ...]:
+    """Return ids that can be part of a file's name and stand once."""
+    seen = set[str]()
+    for sample in ids:
+        if "/" in sample or "\\" in sample or sample in (".", "..") or not sample.isprintable():
+            raise DatasetError(
+                f"An id is part of a file's name, without / and \\, but {name} holds {sample[:60]!r}. Write the folder "
+                "into the pattern, such as images/{id}.jpg."
+            )
+        if len(sample) > _MAX_ID:
+            raise DatasetError(f"An id has at most {_MAX_ID} signs, but {name} holds {sample[:60]!r}... Rename it.")
+        if sample in seen:
+            raise DatasetError(f"A sample stands once in a list, but {name} holds {sample!r} twice. Take one out.")
+        seen.add(sample)
+    return tuple(ids)

@@ -1,0 +1,132 @@
+"""What datasets this process can name: the embedded ones, the paper's, and people's own, found where they lie.
+
+Names are resolved here and nowhere else. Only lists and manifests are read; no torch, no numpy, no images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from search.data.catalogue import DATASETS, DatasetInfo
+from search.data.files.manifest import MANIFEST_NAME, load_manifest
+from search.errors import DatasetError, UnknownNameError
+
+PAPER_FOLDERS = {"pascal_context": "PASCAL_MT", "nyud": "NYUD_MT"}
+"""Folder of each of the paper's datasets below the datasets folder."""
+_LAYOUTS = {
+    "pascal_context": "JPEGImages/, ImageSets/Context/, semseg/, human_parts/, normals_distill/, sal_distill/ and "
+    "pascal-context/",
+    "nyud": "images/, segmentation/, normals/, depth/, edge/ and gt_sets/",
+}
+
+
+class DatasetShelf:
+    """The datasets by name; files that come and go are seen at the next question.
+
+    Args:
+        folder: Holds the paper's datasets (`PASCAL_MT`, `NYUD_MT`), a `dataset.yaml` in any other folder of it, and
+            files `*.yaml`; None for none of these.
+        files: Further files of one dataset each; they come before those of the folder.
+    """
+
+    def __init__(self, folder: Path | None = None, files: Sequence[Path] = ()) -> None:
+        self.folder = folder
+        self.files = tuple(files)
+
+    def list(self) -> tuple[DatasetInfo, ...]:
+        """Return the facts of all datasets: built-in ones, then people's own; files that are broken are left out."""
+        return (*DATASETS.values(), *(info for info, _ in self._list_own().values()))
+
+    def list_trainable(self) -> tuple[DatasetInfo, ...]:
+        """Return the facts of the datasets on which networks can be searched and trained here."""
+        return tuple(info for info in self.list() if self.is_trainable(info.name))
+
+    def list_problems(self) -> tuple[tuple[Path, str], ...]:
+        """Return the files that look like datasets and are none, each with a sentence that says why."""
+        return tuple((file, reason) for file, reason in self._read_files() if isinstance(reason, str))
+
+    def get(self, name: str) -> DatasetInfo:
+        """Return the facts of a dataset.
+
+        Raises:
+            UnknownNameError: No such dataset here.
+        """
+        if name in DATASETS:
+            return DATASETS[name]
+        own = self._list_own()
+        if name not in own:
+            known = ", ".join(info.name for info in self.list())
+            broken = "".join(f" Not usable: {reason}" for _, reason in self.list_problems()[:1])
+            raise UnknownNameError(f"Unknown dataset '{name}'. Choose one of: {known}.{broken}")
+        return own[name][0]
+
+    def get_trainable(self, name: str) -> DatasetInfo:
+        """Return the facts of a dataset on which networks can be searched and trained here.
+
+        Raises:
+            UnknownNameError: No such dataset here.
+            DatasetError: Only its costs are known here, since its files are missing.
+        """
+        info = self.get(name)
+        if not self.is_trainable(name):
+            folder = (self.folder or Path("the datasets folder")) / PAPER_FOLDERS[name]
+            raise DatasetError(
+                f"The files of '{name}' are not here: there is no folder {folder}. It must hold {_LAYOUTS[name]}; "
+                f"`bmtas dataset fetch {name}` downloads it where a network is. Until then its costs are known: "
+                f"bmtas cost --dataset {name}."
+            )
+        return info
+
+    def is_trainable(self, name: str) -> bool:
+        """Return whether networks can be searched and trained on a dataset that is known."""
+        return name not in PAPER_FOLDERS or self.place(name) is not None
+
+    def place(self, name: str) -> Path | None:
+        """Return where a dataset lies: the folder of one of the paper's, the file of a person's own; None elsewhere."""
+        if name in PAPER_FOLDERS:
+            folder = None if self.folder is None else self.folder / PAPER_FOLDERS[name]
+            return folder if folder is not None and folder.is_dir() else None
+        if name in DATASETS:
+            return None
+        return self._list_own().get(name, (None, None))[1]
+
+    def _list_own(self) -> dict[str, tuple[DatasetInfo, Path]]:
+        """Return people's own datasets by name, with the file of each."""
+        return {found.name: (found, file) for file, found in self._read_files() if isinstance(found, DatasetInfo)}
+
+    def _read_files(self) -> Iterator[tuple[Path, DatasetInfo | str]]:
+        """Yield every file with the dataset in it, or the sentence that says why it is none."""
+        seen = dict[str, Path]()
+        for file in self._find_files():
+            try:
+                info = load_manifest(file).info
+                _check_free(info.name, file, seen)
+            except DatasetError as error:
+                yield file, str(error)
+            else:
+                seen[info.name] = file
+                yield file, info
+
+    def _find_files(self) -> Iterator[Path]:
+        """Yield the files that may be datasets, each once."""
+        seen = set[Path]()
+        inside: Sequence[Path] = ()
+        if self.folder is not None and self.folder.is_dir():
+            inside = (*sorted(self.folder.glob(f"*/{MANIFEST_NAME}")), *sorted(self.folder.glob("*.yaml")))
+        for file in (*self.files, *inside):
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def _check_free(name: str, file: Path, seen: dict[str, Path]) -> None:
+    """Refuse a name that another dataset has."""
+    if name in DATASETS:
+        raise DatasetError(f"{file} is called '{name}' as a built-in dataset is. Give it another name.")
+    if name in seen:
+        raise DatasetError(f"{file} is called '{name}' as {seen[name]} is. Give one of them another name.")
+
+
+BUILT_IN = DatasetShelf()
+"""The datasets that need no files; of the paper's the costs only."""
