@@ -7,7 +7,7 @@ what comes out. Shapes: H W pixels of the image, which all dense labels of a sam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.catalogue import DatasetInfo, TaskInfo
+from search.errors import SampleError
 
 Split = Literal["train", "val"]
 Label = NDArray[np.generic] | int | None
@@ -65,3 +66,35 @@ class SampleSource(Protocol):
             SampleError: A file of it is missing, broken, hostile or does not fit; the sentence names sample and file.
         """
         ...
+
+
+@dataclass(frozen=True)
+class MemorySource:
+    """In-memory twin of a source: samples made by hand.
+
+    Attributes:
+        info: Its facts.
+        samples: Per split, samples by their id.
+        paths: Files by id of the sample that they determine; none where an id is not named.
+    """
+
+    info: DatasetInfo
+    samples: Mapping[Split, Mapping[str, Sample]]
+    paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def ids(self, split: Split) -> Sequence[str]:
+        """Return the samples of a split."""
+        return tuple(self.samples.get(split, {}))
+
+    def files(self, sample_id: str, tasks: Sequence[TaskInfo]) -> Sequence[Path]:
+        """Return the files of a sample, whatever the tasks."""
+        del tasks
+        return self.paths.get(sample_id, ())
+
+    def read(self, sample_id: str, tasks: Sequence[TaskInfo]) -> Sample:
+        """Return a sample with its labels of these tasks, or raise SampleError."""
+        for samples in self.samples.values():
+            if sample_id in samples:
+                sample = samples[sample_id]
+                return Sample(sample.image_HWC, {task.name: sample.labels.get(task.name) for task in tasks})
+        raise SampleError(f"There is no sample '{sample_id}' here. Name one of those in a split.")

@@ -1,0 +1,205 @@
+"""A split of a dataset made of files, in batches: the TaskDataset over a SampleSource.
+
+Samples are fitted to the network's input once and kept on disk (`filling`, `sample_cache`), so that a batch costs next
+to nothing. Shapes: B batch, C channels, H W pixels of the input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from search.data.catalogue import IGNORE_LABEL, TaskInfo
+from search.data.files.filling import SampleMaker, compute_digests, fill
+from search.data.files.fitting import IMAGE, NATIVE_SIZE, NORMAL_IGNORED, Arrays, InputForm, Placement, place
+from search.data.files.sample_cache import DEFAULT_CACHE_BYTES, SampleCache
+from search.data.files.sources import Sample, SampleSource, Split
+from search.data.transforms import augment
+
+CACHE_FOLDER = "samples"
+
+
+@dataclass(frozen=True)
+class SplitRequest:
+    """Which samples of a source are wanted, and in which form.
+
+    Attributes:
+        split: "train" or "val".
+        tasks: Tasks that get labels in the batches.
+        num_samples: The first samples of the split.
+        form: The network's input.
+        augmented: Whether a batch with a generator is flipped, scaled and cropped at random.
+    """
+
+    split: Split
+    tasks: tuple[TaskInfo, ...]
+    num_samples: int
+    form: InputForm
+    augmented: bool = False
+
+
+class FileDataset:
+    """One split of a dataset made of files; `open_files` opens it."""
+
+    def __init__(self, maker: SampleMaker, request: SplitRequest, sample_ids: Sequence[str], digests: Sequence[str]):
+        """Keep what names the samples.
+
+        Args:
+            maker: Makes or finds the arrays of a sample.
+            request: What is wanted.
+            sample_ids: The samples in their order.
+            digests: What determines the content of each.
+        """
+        self.sample_ids = tuple(sample_ids)
+        # Of the files, not of the fitted samples: the same data have the same digest at any resolution of the search.
+        self.digest = hashlib.sha256("\n".join([*digests, *(task.name for task in request.tasks)]).encode()).hexdigest()
+        self.keys = tuple(maker.key(digest) for digest in digests)
+        self.maker, self._request = maker, request
+        self._kinds = {task.name: task.kind for task in request.tasks}
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def batch(self, indices: Sequence[int] | Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Return images and labels as `search.data.loading.TaskDataset` describes them; missing labels are all 255.
+
+        Args:
+            indices: Samples, in the order wanted.
+            generator: Draws the augmentation of an augmented split; None gives the samples as they are.
+
+        Raises:
+            SampleError: A file that was whole when the split was opened is not any more.
+        """
+        samples = [self._arrays(int(index)) for index in indices]
+        images_BCHW = np.stack([sample[IMAGE] for sample in samples])
+        batch = {IMAGE: torch.from_numpy(images_BCHW).float() / 127.5 - 1}
+        for task in self._request.tasks:
+            batch[task.name] = _TENSORS[task.kind](
+                _stack([sample.get(task.name) for sample in samples], self._blank(task))
+            )
+        if self._request.augmented and generator is not None:
+            batch = augment(batch, self._kinds, generator)
+        return batch
+
+    def native(self, index: int) -> Sample:
+        """Return a sample in its own size, read from its files, for measuring at full resolution.
+
+        Raises:
+            SampleError: A file of it is not usable.
+        """
+        return self.maker.source.read(self.sample_ids[index], self._request.tasks)
+
+    def placement(self, index: int) -> Placement:
+        """Return where the image of a sample lies inside the network's input, before any augmentation."""
+        height, width = (int(side) for side in self._arrays(index)[NATIVE_SIZE])
+        return place((height, width), self._request.form)
+
+    def _arrays(self, index: int) -> Arrays:
+        """Return the arrays of a sample, made anew where the cache does not have them or they are broken."""
+        key = self.keys[index]
+        found = self.maker.cache.find(key)
+        if found is not None:
+            return found
+        made = self.maker.make(self.sample_ids[index])
+        if self.maker.cache.contains(key):  # what is there does not read back
+            with suppress(OSError):
+                self.maker.cache.store(key, made)
+        return made
+
+    def _blank(self, task: TaskInfo) -> NDArray[Any]:
+        """Return the array of a sample without a label of a task."""
+        size = self._request.form.size
+        match task.kind:
+            case "classification":
+                return np.array(IGNORE_LABEL, dtype=np.int64)
+            case "normals":
+                return np.full((3, *size), NORMAL_IGNORED, dtype=np.int16)
+            case "depth":
+                return np.full(size, IGNORE_LABEL, dtype=np.float32)
+            case _:
+                return np.full(size, IGNORE_LABEL, dtype=np.uint8)
+
+
+def open_files(
+    source: SampleSource,
+    request: SplitRequest,
+    *,
+    cache_dir: Path,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    progress: Callable[[int], None] | None = None,
+) -> FileDataset:
+    """Return a split with all its samples fitted to the input: from the cache, or read now in several processes.
+
+    Args:
+        source: Where the samples are read.
+        request: Which samples, and in which form.
+        cache_dir: Folder of all caches; made when needed.
+        cache_bytes: What the finished samples of all datasets may take on disk. Samples that find no room are read
+            from their files for every batch.
+        progress: Called with the number of samples done; what it raises ends the preparation.
+
+    Raises:
+        SampleError: A file of a sample is not usable.
+        DatasetError: The list of samples is not usable, or the cache folder cannot be written.
+    """
+    sample_ids = tuple(source.ids(request.split))[: request.num_samples]
+    maker = SampleMaker(source, request.tasks, request.form, SampleCache(cache_dir / CACHE_FOLDER, cache_bytes))
+    # Ray and a person's OMP_NUM_THREADS bound torch's threads, and with them what this process may take.
+    num_processes = min(len(os.sched_getaffinity(0)), torch.get_num_threads())
+    digests = compute_digests(maker, sample_ids, num_processes)
+    dataset = FileDataset(maker, request, sample_ids, digests)
+    done = 0
+
+    def count() -> None:
+        """Report one sample more."""
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done)
+
+    fill(maker, list(zip(sample_ids, dataset.keys, strict=True)), num_processes, count)
+    return dataset
+
+
+def _stack(arrays: Sequence[NDArray[Any] | None], blank: NDArray[Any]) -> Tensor:
+    """Return the labels of a batch in one tensor, blank where there is none."""
+    return torch.from_numpy(np.stack([blank if array is None else array for array in arrays]))
+
+
+def _to_classes(label: Tensor) -> Tensor:
+    """Return int64 labels, per image or per pixel."""
+    return label.long()
+
+
+def _to_map(label_BHW: Tensor) -> Tensor:
+    """Return float32 (B, 1, H, W)."""
+    return label_BHW.float()[:, None]
+
+
+def _to_normals(packed_B3HW: Tensor) -> Tensor:
+    """Return unit vectors (B, 3, H, W), IGNORE_LABEL where there is nothing."""
+    normals = packed_B3HW.float()
+    length_B1HW = normals.norm(dim=1, keepdim=True).clamp(min=1)
+    ignored_B1HW = (packed_B3HW == NORMAL_IGNORED).all(1, keepdim=True)
+    return torch.where(ignored_B1HW, float(IGNORE_LABEL), normals / length_B1HW)
+
+
+_TENSORS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "segmentation": _to_classes,
+    "parts": _to_classes,
+    "classification": _to_classes,
+    "saliency": _to_map,
+    "edge": _to_map,
+    "depth": _to_map,
+    "normals": _to_normals,
+}
