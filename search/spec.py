@@ -11,9 +11,9 @@ import json
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from search.errors import BudgetError, InputSizeError
 
@@ -141,7 +141,26 @@ class OptimiserSpec(_Frozen):
     poly_power: Annotated[float, Field(ge=0)] = 0.9
 
 
-class SearchSpec(_Frozen):
+def _is_one(number: object) -> bool:
+    """Return whether a number is 1."""
+    return number == 1
+
+
+class _Batches(_Frozen):
+    """What a search and a training have in common: images per step, and in how many micro batches they are taken."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    # Left out of documents where it is 1, which keeps the hashes of jobs from before there was a choice.
+    accumulate: Annotated[int, Field(ge=1, exclude_if=_is_one)] = 1
+
+    @model_validator(mode="after")
+    def _check_micro_batches(self) -> Self:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate must be at most batch_size, got {self.accumulate} and {self.batch_size}")
+        return self
+
+
+class SearchSpec(_Batches):
     """The search stage.
 
     Attributes:
@@ -149,6 +168,7 @@ class SearchSpec(_Frozen):
         epochs: Epochs of each, warm-up included.
         warmup_epochs: Epochs in which op t is trained through task t only and the logits stay at zero.
         batch_size: Images per step, of both passes.
+        accumulate: Micro batches that a batch is taken in, one after another, to save memory; see TrainSpec.
         arch_fraction: Share of the training samples that trains the logits; the rest trains the weights.
         resolution_scale: Side of the images in the search as a share of the input size.
         weights: How the network weights move.
@@ -168,7 +188,6 @@ class SearchSpec(_Frozen):
     starts: Annotated[int, Field(ge=1, le=20)] = 1
     epochs: Annotated[int, Field(ge=1)]
     warmup_epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
     arch_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     resolution_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     weights: OptimiserSpec
@@ -183,18 +202,19 @@ class SearchSpec(_Frozen):
     drop_below: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 
-class TrainSpec(_Frozen):
+class TrainSpec(_Batches):
     """Training of one concrete network: candidates and baselines share this recipe.
 
     Attributes:
         epochs: Passes over the training samples.
         batch_size: Images per step.
+        accumulate: Micro batches that a batch is taken in, one after another, to save memory. Their gradients add up to
+            that of the batch, but batch norm sees one of them at a time; so it is part of the recipe.
         weights: How the weights move; the rate of an op shared by n tasks is divided by n.
         dropout: Dropout in the ASPP module.
     """
 
     epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=2)]
     weights: OptimiserSpec
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
