@@ -64,22 +64,27 @@ def read_npy(path: Path) -> NDArray[np.generic]:
     return array
 
 
-def read_mat(path: Path, key: str) -> Any:
+def read_mat(path: Path, key: str, *, max_bytes: int = MAX_MAT_BYTES) -> Any:
     """Return one variable of a MATLAB file of version 5 (saved with -v6 or -v7), as `scipy.io.loadmat` gives it.
+
+    Args:
+        path: The file.
+        key: Name of the variable.
+        max_bytes: How much all its variables may have, unpacked.
 
     Raises:
         SampleError: The file is missing, broken, of another version or too large, or has no such variable.
     """
     data = read_bounded(path)
     with refusing(path, "MATLAB file"):
-        plain = _unpack_mat(path, data)
+        plain = _unpack_mat(path, data, max_bytes)
         content = scipy_io.loadmat(io.BytesIO(plain), variable_names=[key])
     if key not in content:
         raise SampleError(f"{quote(path)} must have a variable '{key}', but has none. Save it under that name.")
     return content[key]
 
 
-def _unpack_mat(path: Path, data: bytes) -> bytes:
+def _unpack_mat(path: Path, data: bytes, max_bytes: int) -> bytes:
     """Return a MATLAB file with its compressed variables unpacked, every announced size found true."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or len(data) < 128 or struct.unpack(f"{order}H", data[124:126])[0] != 0x0100:
@@ -94,12 +99,12 @@ def _unpack_mat(path: Path, data: bytes) -> bytes:
         if len(content) != num_bytes:
             raise ValueError("it is truncated")
         if kind == _MAT_COMPRESSED:
-            element = zlib.decompressobj().decompress(content, MAX_MAT_BYTES - size + 1)
+            element = zlib.decompressobj().decompress(content, max_bytes - size + 1)
         else:
             element = data[place : place + 8 + num_bytes]
         size += len(element)
-        if size > MAX_MAT_BYTES:
-            raise SampleError(f"{quote(path)} unpacks to more than {MAX_MAT_BYTES:,} bytes. Make it smaller.")
+        if size > max_bytes:
+            raise SampleError(f"{quote(path)} unpacks to more than {max_bytes:,} bytes. Make it smaller.")
         _check_mat_element(element, order, depth=0)
         plain.append(element)
         place += 8 + num_bytes

@@ -116,7 +116,7 @@ def read_bounded(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
                 f"{quote(path)} may have {max_bytes:,} bytes at most, but has {facts.st_size:,}. Make it smaller."
             )
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+            content = file.read(facts.st_size + 1)
     except SampleError:
         raise
     except FileNotFoundError as error:
@@ -124,6 +124,6 @@ def read_bounded(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SampleError(f"{quote(path)} cannot be read ({reason}). Mend it or its permissions.") from error
-    if not 0 < len(content) <= max_bytes:
+    if len(content) != facts.st_size:
         raise SampleError(f"{quote(path)} changed while it was read. Wait until it is written, then try again.")
     return content
