@@ -1,7 +1,7 @@
-"""Each backbone as a stem and an ordered list of searchable layers that can be built, and where its weights come from.
+"""Each backbone as a stem and an ordered list of searchable layers that can be built.
 
 `models.catalogue` and `models.plans` hold the facts and numbers that need no torch; `models.heads` puts decoders on
-top. Parameter names are torchvision's.
+top, `models.pretrained` weights in. Parameter names are torchvision's.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.blocks import (
     ASPP,
@@ -25,10 +24,7 @@ from models.blocks import (
     init_like_torchvision,
 )
 from models.catalogue import BACKBONES, BackboneInfo, get_backbone_info
-from models.errors import PretrainedWeightsError
 from models.plans import BackbonePlan, BlockPlan, DecoderPlan, get_plan
-
-_COUNTER = "num_batches_tracked"  # the files of old torchvision versions lack it
 
 
 @dataclass(frozen=True)
@@ -40,12 +36,15 @@ class Layer:
         build: Returns a fresh, randomly initialised op.
         out_channels: C of its output.
         stride: Input pixels per output pixel.
+        weight_prefixes: Parameter prefix in the file that encoders start from -> prefix inside the op; None stands for
+            the layer's name, and an empty map for a layer that no file has weights for.
     """
 
     name: str
     build: Callable[[], nn.Module]
     out_channels: int
     stride: int
+    weight_prefixes: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,9 @@ class Backbone:
         layers: L searchable layers in order.
         low_level_layer: Index of the layer whose output is the decoders' second input.
         decoder: How the heads on it look.
-        stem_prefixes: torchvision's parameter prefix -> prefix inside the stem; empty where no weights are published.
-        dropped_prefixes: torchvision's parameters that this encoder knowingly leaves out.
+        stem_prefixes: Parameter prefix in the file that encoders start from, torchvision's where it has such a network,
+            -> prefix inside the stem.
+        dropped_prefixes: Parameters of that file which this encoder knowingly leaves out.
     """
 
     info: BackboneInfo
@@ -90,19 +90,6 @@ class Backbone:
     decoder: DecoderSpec
     stem_prefixes: Mapping[str, str] = field(default_factory=dict)
     dropped_prefixes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PretrainedParts:
-    """A torchvision weight file cut into the parts of a backbone.
-
-    Attributes:
-        stem: State dict of the stem (for images of 3 channels).
-        layers: State dict of each layer; None for a layer that torchvision has no weights for (ASPP).
-    """
-
-    stem: dict[str, Tensor]
-    layers: tuple[dict[str, Tensor] | None, ...]
 
 
 def _initialised(make: Callable[[], nn.Module]) -> nn.Module:
@@ -154,6 +141,7 @@ def _tiny(name: str, width: int) -> Backbone:
         ),
         low_level_layer=plan.low_level_layer,
         decoder=_decoder(plan.decoder, nn.ReLU, "max", torchvision_init=False),
+        stem_prefixes={"stem.": ""},
     )
 
 
@@ -193,6 +181,7 @@ def _initialised_layers(plan: BackbonePlan, activation: Activation) -> tuple[Lay
             partial(_initialised, partial(_build_block, block, activation)),
             block.out_channels,
             block.stride,
+            {} if block.kind == "aspp" else None,
         )
         for block in plan.layers
     )
@@ -225,59 +214,3 @@ def get_backbone(name: str) -> Backbone:
         UnknownBackboneError: No such backbone.
     """
     return _TABLE[get_backbone_info(name).name]
-
-
-def split_pretrained(backbone: Backbone, state_dict: Mapping[str, Tensor]) -> PretrainedParts:
-    """Return torchvision's ImageNet weights cut into the parts of a backbone, each ready for `load_state_dict`.
-
-    Args:
-        backbone: The encoder they are meant for.
-        state_dict: What torchvision's weight file of the same network holds.
-
-    Raises:
-        PretrainedWeightsError: No weights exist for this backbone, or a parameter is unknown, missing or misshapen.
-    """
-    if not backbone.stem_prefixes:
-        raise PretrainedWeightsError(
-            f"Backbone '{backbone.info.name}' has no ImageNet weights. Leave the weight file out to train from scratch."
-        )
-    stem: dict[str, Tensor] = {}
-    layers: dict[str, dict[str, Tensor]] = {layer.name: {} for layer in backbone.layers if layer.name != "aspp"}
-    for key, tensor in state_dict.items():
-        if key.startswith(backbone.dropped_prefixes):
-            continue
-        layer_name = ".".join(key.split(".")[:2])
-        prefix = next((prefix for prefix in backbone.stem_prefixes if key.startswith(prefix)), None)
-        if prefix is not None:
-            stem[backbone.stem_prefixes[prefix] + key.removeprefix(prefix)] = tensor
-        elif layer_name in layers:
-            layers[layer_name][key.removeprefix(f"{layer_name}.")] = tensor
-        else:
-            raise _misfit(backbone, f"has no parameter '{key}'")
-    with torch.device("meta"):
-        _check_part(backbone, "stem", stem, backbone.build_stem(3))
-        for layer in backbone.layers:
-            if layer.name in layers:
-                _check_part(backbone, layer.name, layers[layer.name], layer.build())
-    return PretrainedParts(stem, tuple(layers.get(layer.name) for layer in backbone.layers))
-
-
-def _check_part(backbone: Backbone, part: str, weights: Mapping[str, Tensor], module: nn.Module) -> None:
-    """Refuse weights of one part that lack a parameter, have one too many or one of another shape."""
-    expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
-    for key in weights:
-        if key not in expected:
-            raise _misfit(backbone, f"has no parameter '{key}' in {part}")
-    for key, shape in expected.items():
-        if key not in weights:
-            if not key.endswith(_COUNTER):
-                raise _misfit(backbone, f"needs '{key}' in {part}, which the file lacks")
-        elif weights[key].shape != shape:
-            seen = tuple(weights[key].shape)
-            raise _misfit(backbone, f"needs '{key}' in {part} of shape {tuple(shape)}, got {seen}")
-
-
-def _misfit(backbone: Backbone, finding: str) -> PretrainedWeightsError:
-    """Return the error that says why a weight file does not fit."""
-    name = backbone.info.name
-    return PretrainedWeightsError(f"Backbone '{name}' {finding}. Give torchvision's ImageNet weights of '{name}'.")

@@ -18,6 +18,7 @@ from models.catalogue import get_backbone_info
 from models.errors import ModelsError
 from search.data.catalogue import DATASETS, DatasetInfo, TaskInfo, TaskKind
 from search.errors import ArchitectureFileError
+from search.spec import OptionalWeights
 from search.strict_json import read_strict_json
 
 FORMAT: Literal["bmtas-architecture"] = "bmtas-architecture"
@@ -59,6 +60,7 @@ class Provenance(_Frozen):
         spec_hash: Hash of the whole job.
         code_version: Version of the code that searched.
         created: When, ISO 8601 with time zone.
+        weights: The file that encoders started from; None for random weights.
     """
 
     dataset: Name
@@ -68,6 +70,7 @@ class Provenance(_Frozen):
     spec_hash: str
     code_version: str
     created: str
+    weights: OptionalWeights = None
 
     @field_validator("created")
     @classmethod

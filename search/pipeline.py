@@ -29,7 +29,7 @@ from search.results import (
 )
 from search.run_state import find_state
 from search.search_stage import SEARCHED_NAME, search_architecture
-from search.spec import JobSpec
+from search.spec import JobSpec, WeightsSpec
 from search.study import OpenStudy, describe_baseline, describe_study, open_study
 from search.training_stage import measure_network, open_ground, picture_network, train_network
 
@@ -56,7 +56,12 @@ def run_job(spec: JobSpec, surroundings: Surroundings) -> Results:
 
 
 def retrain_architecture(
-    architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings
+    architecture: Architecture,
+    dataset: str,
+    preset: str,
+    seed: int,
+    surroundings: Surroundings,
+    weights: WeightsSpec | None = None,
 ) -> dict[str, MetricValue]:
     """Train the network of an architecture file on a dataset and return its metrics; resumes what the store holds.
 
@@ -66,13 +71,14 @@ def retrain_architecture(
         preset: The recipe.
         seed: Names all the randomness.
         surroundings: Takes the network's files at its root.
+        weights: The file that its encoder starts from; None for random weights.
 
     Raises:
         ArchitectureFileError: The dataset has not the tasks of the architecture.
         SearchError: It cannot be trained as asked; nothing was written.
         RunCancelledError: It was asked to stop; its state is in the store.
     """
-    ground = open_ground(architecture, dataset, preset, seed, surroundings)
+    ground = open_ground(architecture, dataset, preset, seed, surroundings, weights)
     metrics = train_network(ground, architecture, "", f"retrain {dataset}").metrics
     picture_network(ground, architecture, "")
     return metrics

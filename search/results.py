@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from search.cost_table import CostTable
 from search.data.catalogue import TaskKind
 from search.errors import StateFileError
+from search.spec import OptionalWeights, WeightsSpec
 from search.strict_json import describe_validation, read_strict_json
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -104,6 +105,7 @@ class Study(_Frozen):
     code_version: str
     created: str
     costs: StudyCosts
+    weights: OptionalWeights = None
 
 
 class ClassFigure(_Frozen):
@@ -161,6 +163,18 @@ class Latency(_Frozen):
 OptionalLatency = Annotated[Latency | None, Field(exclude_if=_is_none)]
 
 
+class WeightsNote(_Frozen):
+    """What a network started from: the file, how many parameters it gave, and how many were drawn at random."""
+
+    file: WeightsSpec
+    loaded: Count
+    new: Count
+    unused: Count
+
+
+OptionalWeightsNote = Annotated[WeightsNote | None, Field(exclude_if=_is_none)]
+
+
 class Evaluation(_Frozen):
     """`evaluation.json`: what a trained network reached on the validation samples, and how it got there.
 
@@ -171,6 +185,7 @@ class Evaluation(_Frozen):
         metrics: Per task.
         history: One row per epoch.
         latency: How long it takes for one image, on the device that trained it; differs from run to run.
+        weights: What it started from; None for random weights.
     """
 
     preset: str
@@ -179,6 +194,7 @@ class Evaluation(_Frozen):
     metrics: dict[str, MetricValue]
     history: tuple[HistoryRow, ...]
     latency: OptionalLatency = None
+    weights: OptionalWeightsNote = None
 
     def to_json_bytes(self) -> bytes:
         """Return the document as UTF-8 JSON, newline at the end."""

@@ -46,6 +46,13 @@ _preset = click.option(
 _device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
+_weights = click.option(
+    "--weights",
+    default="none",
+    show_default=True,
+    metavar="imagenet|none|FILE",
+    help="What encoders start from; `bmtas weights` lists the files there are.",
+)
 _out = click.option("--out", type=_PATH, help="Empty or new folder for the results; a fresh one in runs/ without it.")
 _resume = click.option("--resume", is_flag=True, help="Go on with the run that the folder holds.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")
@@ -74,6 +81,16 @@ def backbones(as_json: bool) -> None:
     from service.commands.lists import list_backbones
 
     list_backbones(as_json=as_json)
+
+
+@bmtas.command()
+@_json
+@click.pass_obj
+def weights(shell: Shell, as_json: bool) -> None:
+    """List the weight files that networks can start from."""
+    from service.commands.weights import show_weights
+
+    show_weights(shell, as_json=as_json)
 
 
 @bmtas.command(short_help="Count multiply-adds and parameters.")
@@ -122,6 +139,7 @@ def cost(
     help="How the expected cost is computed; 'sampled' is for many tasks.",
 )
 @click.option("--no-retrain", is_flag=True, help="Stop after the search: no training, no baselines, no metrics.")
+@_weights
 @_device
 @_out
 @_resume
@@ -137,6 +155,7 @@ def search(
     preset: str,
     objective: Objective,
     no_retrain: bool,
+    weights: str,
     device: Device,
     out: Path | None,
     resume: bool,
@@ -146,7 +165,9 @@ def search(
     from search.presets import build_spec
     from search.spec import parse_budget
     from service.commands.runs import RunRequest, run_search
+    from service.commands.weights import find_weights
 
+    start, shelf = find_weights(weights, backbone, shell)
     spec = build_spec(
         dataset=dataset,
         tasks=split_names(tasks),
@@ -156,9 +177,10 @@ def search(
         preset=preset,
         objective=objective,
         with_retrain=not no_retrain,
+        weights=start,
         datasets=shell.datasets,
     )
-    run_search(spec, RunRequest(out, device, resume, as_json), shell)
+    run_search(spec, RunRequest(out, device, resume, as_json, shelf), shell)
 
 
 @bmtas.command(short_help="Train the network of an architecture.json.")
@@ -166,6 +188,7 @@ def search(
 @_dataset
 @_seed
 @_preset
+@_weights
 @_device
 @_out
 @_resume
@@ -177,6 +200,7 @@ def retrain(
     dataset: str,
     seed: int,
     preset: str,
+    weights: str,
     device: Device,
     out: Path | None,
     resume: bool,
@@ -185,7 +209,7 @@ def retrain(
     """Train the network of an architecture.json and evaluate it."""
     from service.commands.runs import RetrainRequest, RunRequest, run_retrain
 
-    request = RetrainRequest(architecture, dataset, preset, seed)
+    request = RetrainRequest(architecture, dataset, preset, seed, weights)
     run_retrain(request, RunRequest(out, device, resume, as_json), shell)
 
 

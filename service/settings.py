@@ -1,9 +1,10 @@
 """Environment -> one frozen Settings. The only reader of os.environ.
 
-BMTAS_CACHE names the folder for what can be computed again, BMTAS_DATASETS that of datasets made of files; CI, as build
-services set it, asks for plain progress lines; BMTAS_SERVER, BMTAS_TOKEN and BMTAS_TOKEN_FILE say whom a client speaks
-to; BMTAS_DATA, BMTAS_DATABASE, BMTAS_STORAGE, BMTAS_LEASE_SECONDS, BMTAS_HEARTBEAT_SECONDS and BMTAS_BACKOFF_SECONDS
-are what `bmtas serve` takes where no option says more.
+BMTAS_CACHE names the folder for what can be computed again, BMTAS_DATASETS that of datasets made of files,
+BMTAS_WEIGHTS that of weight files; CI, as build services set it, asks for plain progress lines; BMTAS_SERVER,
+BMTAS_TOKEN and BMTAS_TOKEN_FILE say whom a client speaks to; BMTAS_DATA, BMTAS_DATABASE, BMTAS_STORAGE,
+BMTAS_LEASE_SECONDS, BMTAS_HEARTBEAT_SECONDS and BMTAS_BACKOFF_SECONDS are what `bmtas serve` takes where no option
+says more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Settings:
         heartbeat_seconds: How often a worker is heard of.
         backoff_seconds: How long a trial waits after its first counted failure; doubled by each further one.
         datasets_dir: Absolute path of the folder of datasets made of files; it need not exist.
+        weights_dir: Absolute path of the folder of weight files that networks can start from; it need not exist.
     """
 
     cache_dir: Path
@@ -52,6 +54,7 @@ class Settings:
     heartbeat_seconds: float = 10.0
     backoff_seconds: float = 10.0
     datasets_dir: Path | None = None
+    weights_dir: Path | None = None
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -81,6 +84,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         heartbeat_seconds=heartbeat_seconds,
         backoff_seconds=_seconds(variables, "BMTAS_BACKOFF_SECONDS", 10.0),
         datasets_dir=_path(variables, "BMTAS_DATASETS") or _absolute("~/.local/share/bmtas/datasets"),
+        weights_dir=_path(variables, "BMTAS_WEIGHTS") or _absolute("~/.local/share/bmtas/weights"),
     )
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -21,12 +21,14 @@ from search.errors import RunCancelledError
 from search.ports import ArtifactStore, Message, Surroundings
 from search.results import MetricValue, Results
 from search.spec import JobSpec
+from search.weights_shelf import EMPTY_SHELF, WeightsShelf
 from service.commands.cost import load_architecture
 from service.commands.folders import Job, choose_new_folder, claimed_folder, find_resumable_folder
 from service.commands.interruption import stop_requests
 from service.commands.shell import Shell
 from service.commands.tables import build_metrics_table, build_results_table, print_table
 from service.commands.terminal import build_reporter, choose_style
+from service.commands.weights import find_weights
 from service.pages.report import Picture, render_report
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -44,22 +46,25 @@ class RunRequest:
         device: Where to compute.
         resume: Whether to go on with the run in the folder.
         as_json: Whether stdout gets JSON, and stderr no progress.
+        weights: Holds the file that encoders start from.
     """
 
     out: Path | None
     device: Device
     resume: bool
     as_json: bool = False
+    weights: WeightsShelf = EMPTY_SHELF
 
 
 @dataclass(frozen=True)
 class RetrainRequest:
-    """Which network to train, on what and how."""
+    """Which network to train, on what, how, and from which weights ("none", "imagenet" or a file)."""
 
     architecture: Path
     dataset: str
     preset: str
     seed: int
+    weights: str = "none"
 
 
 def run_search(spec: JobSpec, request: RunRequest, shell: Shell) -> None:
@@ -94,11 +99,15 @@ def run_retrain(retrain: RetrainRequest, request: RunRequest, shell: Shell) -> N
         "preset": retrain.preset,
         "seed": retrain.seed,
     }
+    weights, shelf = find_weights(retrain.weights, architecture.backbone, shell)
+    if weights is not None:
+        job["weights"] = weights.model_dump(mode="json")
+        request = replace(request, weights=shelf)
     base = _RUNS / f"retrain-{retrain.dataset}-{architecture.backbone}-seed{retrain.seed}"
     folder = _choose_folder(base, job, request)
     with _surroundings(folder, job, request, shell) as surroundings:
         metrics = shell.load_engine().retrain_architecture(
-            architecture, retrain.dataset, retrain.preset, retrain.seed, surroundings
+            architecture, retrain.dataset, retrain.preset, retrain.seed, surroundings, weights
         )
     if request.as_json:
         click.echo(json.dumps(describe_metrics(metrics), indent=2))
@@ -157,6 +166,7 @@ def _surroundings(folder: Path, job: Job, request: RunRequest, shell: Shell) -> 
                 cache_dir=shell.settings.cache_dir,
                 now=_now,
                 datasets=shell.datasets,
+                weights=request.weights,
             )
         except RunCancelledError:
             raise RunCancelledError(

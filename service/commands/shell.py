@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from search.data.shelf import DatasetShelf
     from search.ports import Surroundings
     from search.results import MetricValue, Results
-    from search.spec import JobSpec
+    from search.spec import JobSpec, WeightsSpec
 
 
 class Engine(Protocol):
@@ -28,7 +28,14 @@ class Engine(Protocol):
         ...
 
     def retrain_architecture(
-        self, architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings, /
+        self,
+        architecture: Architecture,
+        dataset: str,
+        preset: str,
+        seed: int,
+        surroundings: Surroundings,
+        weights: WeightsSpec | None = None,
+        /,
     ) -> Mapping[str, MetricValue]:
         """Return the metrics of an architecture after training it, going on with whatever the store holds of it."""
         ...

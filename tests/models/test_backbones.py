@@ -1,12 +1,12 @@
-"""The backbones: layers, strides, names, and how torchvision's weights map on to them."""
+"""The backbones: layers, strides, names and sizes."""
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from models.backbones import Backbone, get_backbone, split_pretrained
+from models.backbones import Backbone, get_backbone
 from models.catalogue import BACKBONES, check_input_size
-from models.errors import InputSizeError, PretrainedWeightsError, UnknownBackboneError
+from models.errors import InputSizeError, UnknownBackboneError
 
 IMAGENET = [name for name in BACKBONES if not name.startswith("tiny")]
 
@@ -23,20 +23,6 @@ TORCHVISION_PARAMS = {
 def build_parts(backbone: Backbone, image_channels: int = 3) -> list[nn.Module]:
     """Return a fresh stem and layers."""
     return [backbone.build_stem(image_channels), *(layer.build() for layer in backbone.layers)]
-
-
-def fake_weights(backbone: Backbone) -> dict[str, Tensor]:
-    """Return random weights under torchvision's names, with a classifier."""
-    stem, *layers = build_parts(backbone)
-    to_torchvision = {ours: theirs for theirs, ours in backbone.stem_prefixes.items()}
-    weights: dict[str, Tensor] = {}
-    for key, tensor in stem.state_dict().items():
-        ours = next(prefix for prefix in to_torchvision if key.startswith(prefix))
-        weights[to_torchvision[ours] + key.removeprefix(ours)] = tensor
-    for layer, op in zip(backbone.layers, layers, strict=True):
-        if layer.name != "aspp":
-            weights.update({f"{layer.name}.{key}": tensor for key, tensor in op.state_dict().items()})
-    return {**weights, f"{backbone.dropped_prefixes[-1]}weight": torch.zeros(1)}
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -89,74 +75,6 @@ def test_encoders_have_as_many_parameters_as_torchvisions(name: str) -> None:
     with torch.device("meta"):
         parts = build_parts(get_backbone(name))[:-1]
     assert sum(parameter.numel() for part in parts for parameter in part.parameters()) == TORCHVISION_PARAMS[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "shape"),
-    [
-        ("mobilenet_v2", "features.0.0.weight", (32, 3, 3, 3)),
-        ("mobilenet_v2", "features.1.conv.0.0.weight", (32, 1, 3, 3)),
-        ("mobilenet_v2", "features.1.conv.2.running_mean", (16,)),
-        ("mobilenet_v2", "features.17.conv.2.weight", (320, 960, 1, 1)),
-        ("resnet18", "layer4.0.downsample.0.weight", (512, 256, 1, 1)),
-        ("resnet50", "conv1.weight", (64, 3, 7, 7)),
-        ("resnet50", "layer1.0.downsample.1.bias", (256,)),
-        ("resnet50", "layer3.5.conv2.weight", (256, 256, 3, 3)),
-    ],
-)
-def test_parameter_names_are_torchvisions(name: str, key: str, shape: tuple[int, ...]) -> None:
-    """Well-known keys of torchvision's weight files exist here with their shapes."""
-    assert tuple(fake_weights(get_backbone(name))[key].shape) == shape
-
-
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50"])
-def test_pretrained_weights_load_into_their_parts(name: str) -> None:
-    """Each part takes its share of the file strictly; ASPP gets none."""
-    backbone = get_backbone(name)
-    weights = fake_weights(backbone)
-    parts = split_pretrained(backbone, weights)
-    stem, *ops = build_parts(backbone)
-    stem.load_state_dict(parts.stem)
-    assert parts.layers[-1] is None
-    for layer, op, part in zip(backbone.layers[:-1], ops[:-1], parts.layers[:-1], strict=True):
-        assert part is not None
-        op.load_state_dict(part)
-        assert all(torch.equal(tensor, weights[f"{layer.name}.{key}"]) for key, tensor in op.state_dict().items())
-
-
-def test_weight_files_without_batch_counters_load_too() -> None:
-    """Old files lack num_batches_tracked; the parts still load strictly."""
-    backbone = get_backbone("resnet18")
-    weights = {key: tensor for key, tensor in fake_weights(backbone).items() if "num_batches" not in key}
-    part = split_pretrained(backbone, weights).layers[0]
-    assert part is not None
-    backbone.layers[0].build().load_state_dict(part)
-
-
-@pytest.mark.parametrize(
-    ("key", "shape", "message"),
-    [
-        ("layer9.0.conv1.weight", (1,), r"no parameter 'layer9\.0\.conv1\.weight'"),
-        ("layer1.0.conv7.weight", (1,), r"no parameter 'conv7\.weight' in layer1\.0"),
-        ("layer1.0.conv1.weight", None, r"needs 'conv1\.weight' in layer1\.0, which the file lacks"),
-        ("conv1.weight", (64, 1, 7, 7), r"'conv1\.weight' in stem of shape \(64, 3, 7, 7\), got \(64, 1, 7, 7\)"),
-    ],
-)
-def test_foreign_weight_files_are_refused(key: str, shape: tuple[int, ...] | None, message: str) -> None:
-    """An unknown, missing or misshapen parameter is named, with its shapes where they differ."""
-    weights = fake_weights(get_backbone("resnet18"))
-    if shape is None:
-        del weights[key]
-    else:
-        weights[key] = torch.zeros(shape)
-    with pytest.raises(PretrainedWeightsError, match=message):
-        split_pretrained(get_backbone("resnet18"), weights)
-
-
-def test_tiny_networks_have_no_pretrained_weights() -> None:
-    """The error says to leave the file out."""
-    with pytest.raises(PretrainedWeightsError, match=r"tiny4.*Leave the weight file out"):
-        split_pretrained(get_backbone("tiny4"), {})
 
 
 @pytest.mark.parametrize("name", ["tiny4", "mobilenet_v2", "resnet18"])
