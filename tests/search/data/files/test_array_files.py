@@ -7,12 +7,13 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.io import savemat
 
 from search.data.files.array_files import read_mat, read_npy
@@ -54,7 +55,7 @@ def pack_file(*elements: bytes) -> bytes:
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", ">i4", "float16", "float64"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_npy_arrays_come_back(tmp_path: Path, dtype: str, order: str) -> None:
+def test_npy_arrays_come_back(tmp_path: Path, dtype: str, order: Literal["C", "F"]) -> None:
     """Every kind of number and both orders of axes are read as NumPy does."""
     array = np.asarray(np.arange(24).reshape(2, 3, 4) % 2, dtype=dtype, order=order)
     np.save(tmp_path / "a.npy", array)
@@ -147,7 +148,7 @@ def test_compressed_bombs_are_refused(tmp_path: Path) -> None:
 
 def test_endless_nesting_is_refused(tmp_path: Path) -> None:
     """Cells in cells in cells end at a depth that no label has."""
-    nested = np.zeros(1)
+    nested: NDArray[Any] = np.zeros(1)
     for _ in range(20):
         outer = np.empty((1, 1), dtype=object)
         outer[0, 0] = nested

@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from search.errors import SampleError
 COLOURS_HWC = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
-def save(folder: Path, name: str, image: Image.Image, **options: object) -> Path:
+def save(folder: Path, name: str, image: Image.Image, **options: Any) -> Path:
     """Return the file that an image was written to."""
     image.save(folder / name, **options)
     return folder / name
