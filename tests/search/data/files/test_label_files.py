@@ -174,7 +174,7 @@ def test_arrays_of_normals_are_renormalised(tmp_path: Path) -> None:
     """Floats of any length keep their direction; zero vectors and 255 say nothing."""
     values_HW3 = np.array([[[0, 3, 4], [0, 0, 0], [255, 255, 255]]], np.float64)
     normals_HW3 = read_normals(save_npy(tmp_path / "a.npy", values_HW3), size=(1, 3))
-    np.testing.assert_allclose(normals_HW3[0], [[0, 0.6, 0.8], [255] * 3, [255] * 3])
+    np.testing.assert_allclose(normals_HW3[0], [[0.0, 0.6, 0.8], [255.0] * 3, [255.0] * 3])
     assert normals_HW3.dtype == np.float32
 
 
