@@ -10,6 +10,7 @@ from typing import Literal
 
 from models.errors import InputSizeError, UnknownBackboneError
 
+Family = Literal["tiny", "mobilenet", "resnet", "custom"]
 
 @dataclass(frozen=True)
 class BackboneInfo:
@@ -17,7 +18,8 @@ class BackboneInfo:
 
     Attributes:
         name: Key in the table.
-        family: Decides the recipe: "tiny" trains from scratch in minutes, "mobilenet" and "resnet" follow the paper.
+        family: Decides the recipe: "tiny" trains from scratch in minutes, "mobilenet" and "resnet" follow the paper,
+            "custom" are those that other packages bring.
         num_layers: L, the searched layers (blocks plus the ASPP module where there is one).
         output_stride: Input pixels per pixel of the last feature map.
         min_size: Smallest input height and width, in pixels.
@@ -25,7 +27,7 @@ class BackboneInfo:
     """
 
     name: str
-    family: Literal["tiny", "mobilenet", "resnet"]
+    family: Family
     num_layers: int
     output_stride: int
     min_size: int

@@ -22,3 +22,11 @@ class InputSizeError(ModelsError):
 
 class PretrainedWeightsError(ModelsError):
     """A weight file does not fit the backbone it was given for."""
+
+
+class ForeignBackboneError(ModelsError):
+    """A backbone of another package cannot be loaded, or is not what a backbone must be."""
+
+
+class CutError(ModelsError):
+    """A network cannot be cut into a stem and a chain of layers."""
