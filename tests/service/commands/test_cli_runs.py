@@ -17,7 +17,7 @@ from search.architecture import Architecture
 from search.errors import BudgetError, DeviceError, RunCancelledError
 from search.ports import Message, StageFinished, StageStarted, Surroundings
 from search.results import MetricValue, Results
-from search.spec import JobSpec
+from search.spec import JobSpec, WeightsSpec
 
 if TYPE_CHECKING:
     from tests.service.conftest import BuildArchitecture, Outcome, Run
@@ -39,6 +39,7 @@ class FakeEngine:
         self.act: Callable[[Surroundings], None] = lambda around: None
         self.specs: list[JobSpec] = []
         self.arounds: list[Surroundings] = []
+        self.weights: WeightsSpec | None = None
 
     def run_job(self, spec: JobSpec, surroundings: Surroundings) -> Results:
         """Return the results, written as a real engine writes them."""
@@ -50,9 +51,16 @@ class FakeEngine:
         return self.results
 
     def retrain_architecture(
-        self, architecture: Architecture, dataset: str, preset: str, seed: int, surroundings: Surroundings
+        self,
+        architecture: Architecture,
+        dataset: str,
+        preset: str,
+        seed: int,
+        surroundings: Surroundings,
+        weights: WeightsSpec | None = None,
     ) -> Mapping[str, MetricValue]:
         """Return one accuracy per task."""
+        self.weights = weights
         self._work(surroundings)
         surroundings.store.write("architecture.json", architecture.to_json_bytes())
         return {
