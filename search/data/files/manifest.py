@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -47,6 +47,7 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 _Path = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_check_relative)]
 _Pattern = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_check_pattern)]
 _Class = Annotated[str, Field(min_length=1, max_length=100)]
+_Ignored = Annotated[int, Field(ge=0, le=65_535)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -75,7 +76,7 @@ class SegmentationTask(_Classes):
 
     kind: Literal["segmentation", "parts"]
     path: _Pattern
-    ignore: Annotated[int, Field(ge=0, le=65_535)] = 255
+    ignore: _Ignored = 255
 
 
 class DepthTask(_Frozen):
@@ -95,10 +96,11 @@ class NormalsTask(_Frozen):
 
 
 class EdgeTask(_Frozen):
-    """Edges: values above half of the file's largest possible one, or above 0 in a map of 0 and 1."""
+    """Edges: 0 and 1, or grey from black to white split at half; `ignore` says nothing."""
 
     kind: Literal["edge"]
     path: _Pattern
+    ignore: _Ignored | None = None
     positive_weight: _Share = 0.95
     edge_tolerance: _Share = 0.0075
 
@@ -108,6 +110,7 @@ class SaliencyTask(_Frozen):
 
     kind: Literal["saliency"]
     path: _Pattern
+    ignore: _Ignored | None = None
 
 
 class ClassificationTask(_Classes):
@@ -173,7 +176,7 @@ class Manifest:
         """Return the folder that all paths start from."""
         return self.file.parent / self.document.root
 
-    @property
+    @cached_property
     def definition(self) -> str:
         """Return the SHA-256 of what the dataset is, in hexadecimal; where it lies does not count."""
         said = self.document.model_dump(mode="json", exclude={"root", "summary"})
@@ -181,7 +184,7 @@ class Manifest:
         canonical = [said, list(self.document.tasks), self.train, self.val]
         return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
-    @property
+    @cached_property
     def info(self) -> DatasetInfo:
         """Return the facts of the dataset as the rest of the program knows them."""
         return DatasetInfo(
@@ -227,14 +230,15 @@ def read_document(file: Path) -> ManifestDocument:
         # By way of JSON: strict values take lists for tuples from there only.
         return ManifestDocument.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        reason = _describe(error, values)
+        reason = _describe(error)
     raise DatasetError(f"{file} is no usable dataset.yaml: {reason.rstrip('.')}. Mend the file, then try again.")
 
 
-def _describe(error: ValidationError, values: Mapping[str, Any]) -> str:
+def _describe(error: ValidationError) -> str:
     """Return the first fault of a manifest as half a sentence, with what to write where that is not plain."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
+    tagged = ".".join(str(part) for part in first["loc"][:3])
     if first["type"] in ("too_short", "missing") and place == "tasks":
         return "a branching needs at least two tasks, and 'tasks' names fewer"
     if first["type"] == "string_type" and isinstance(first["input"], bool | int | float):
@@ -243,8 +247,8 @@ def _describe(error: ValidationError, values: Mapping[str, Any]) -> str:
         return f"'{place}': {first['msg']}"
     if place == "name" and first["type"] == "string_pattern_mismatch":
         return "'name' may hold letters, digits, - and _, at most 64 of them, beginning with a letter or digit"
-    del values
-    return describe_validation(error)
+    # Pydantic puts the kind of task into the place, where no person wrote it.
+    return describe_validation(error).replace(f"'{tagged}.", f"'{tagged.rpartition('.')[0]}.")
 
 
 def _describe_task(name: str, task: OwnTask) -> TaskInfo:

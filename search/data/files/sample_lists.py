@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from search.data.files.places import read_bounded, resolve_inside
 from search.errors import DatasetError, SampleError
 
 _MAX_BYTES = 64 << 20
@@ -24,20 +25,6 @@ def check_inside(path: str) -> None:
         raise ValueError(f"a path stays below the root and is written with /, without .., got {path[:60]!r}")
 
 
-def resolve_inside(root: Path, path: str, whose: str) -> Path:
-    """Return the file below a root that a path names, with links resolved; it need not exist.
-
-    Raises:
-        SampleError: It leads out of the root.
-    """
-    found = (root / path).resolve()
-    if not found.is_relative_to(root.resolve()):
-        raise SampleError(
-            f"Files of a dataset lie below its root, but {path} of {whose} leads out of {root}. Copy the file there."
-        )
-    return found
-
-
 def read_sample_list(root: Path, name: str) -> tuple[str, ...]:
     """Return the ids of a list of samples, in its order; empty lines do not count.
 
@@ -45,18 +32,11 @@ def read_sample_list(root: Path, name: str) -> tuple[str, ...]:
         DatasetError: The list is missing, empty, not text, or holds what can be no id or an id twice.
     """
     try:
-        path = resolve_inside(root, name, "the splits")
-        with path.open("rb") as handle:
-            content = handle.read(_MAX_BYTES + 1)
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(
-            f"A split is a list of samples, but {root / name} cannot be read ({error.strerror}). Write one id a line."
-        ) from None
+        text = read_bounded(resolve_inside(root, name), _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DatasetError(f"A list of samples is UTF-8 text, and {root / name} is not. Save it as UTF-8.") from None
-    if len(content) > _MAX_BYTES:
-        raise DatasetError(f"A list of samples has at most {_MAX_BYTES} bytes, and {root / name} has more.")
+    except SampleError as error:
+        raise DatasetError(f"A split is a list of samples, one id a line: {error}") from None
     ids = [line.strip() for line in text.split("\n") if line.strip()]
     if not ids:
         raise DatasetError(f"A split needs at least one sample, and {root / name} names none. Write one id a line.")
