@@ -13,9 +13,9 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from models.backbones import Backbone
 from models.blocks import without_last_affine
 from models.catalogue import HeadSpec
+from models.encoder import Backbone
 from models.heads import build_head
 from search.losses import Loss
 

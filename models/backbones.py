@@ -6,8 +6,7 @@ top, `models.pretrained` weights in. Parameter names are torchvision's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -23,73 +22,9 @@ from models.blocks import (
     ResNetStem,
     init_like_torchvision,
 )
-from models.catalogue import BACKBONES, BackboneInfo, get_backbone_info
+from models.catalogue import BACKBONES, get_backbone_info
+from models.encoder import Backbone, DecoderSpec, Layer
 from models.plans import BackbonePlan, BlockPlan, DecoderPlan, get_plan
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One searchable encoder layer.
-
-    Attributes:
-        name: torchvision's parameter prefix, such as "features.4" or "layer1.0"; "aspp" has no counterpart there.
-        build: Returns a fresh, randomly initialised op.
-        out_channels: C of its output.
-        stride: Input pixels per output pixel.
-        weight_prefixes: Parameter prefix in the file that encoders start from -> prefix inside the op; None stands for
-            the layer's name, and an empty map for a layer that no file has weights for.
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    out_channels: int
-    stride: int
-    weight_prefixes: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class DecoderSpec:
-    """How the heads on a backbone look.
-
-    Attributes:
-        low_level_channels: C that the low-level features are reduced to.
-        channels: C of the two refining convolutions.
-        separable: Whether these are depthwise separable or full 3x3 convolutions.
-        activation: Class of every activation.
-        label_pool: How a label head pools over the image.
-        torchvision_init: Whether bias-free convolutions are drawn as torchvision does, or left to torch.
-    """
-
-    low_level_channels: int
-    channels: int
-    separable: bool
-    activation: Activation
-    label_pool: Literal["average", "max"]
-    torchvision_init: bool = True
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """An encoder: a shared stem, then layers of which every task may get its own copy.
-
-    Attributes:
-        info: The facts that need no torch.
-        build_stem: Takes the channels of an image, returns a fresh stem.
-        layers: L searchable layers in order.
-        low_level_layer: Index of the layer whose output is the decoders' second input.
-        decoder: How the heads on it look.
-        stem_prefixes: Parameter prefix in the file that encoders start from, torchvision's where it has such a network,
-            -> prefix inside the stem.
-        dropped_prefixes: Parameters of that file which this encoder knowingly leaves out.
-    """
-
-    info: BackboneInfo
-    build_stem: Callable[[int], nn.Module]
-    layers: tuple[Layer, ...]
-    low_level_layer: int
-    decoder: DecoderSpec
-    stem_prefixes: Mapping[str, str] = field(default_factory=dict)
-    dropped_prefixes: tuple[str, ...] = ()
 
 
 def _initialised(make: Callable[[], nn.Module]) -> nn.Module:

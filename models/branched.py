@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from models.backbones import Backbone
 from models.branching import Branching
 from models.catalogue import HeadSpec
+from models.encoder import Backbone
 from models.errors import BranchingError
 from models.fast_training import lay_out, use_fast_convolutions
 from models.heads import build_head
@@ -49,11 +49,8 @@ class BranchedNetwork(nn.Module):
         self.branching = branching
         self.head_specs = {task: heads[task] for task in branching.tasks}
         self.image_channels = image_channels
-        self.stem = backbone.build_stem(image_channels)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(layer.build() for _ in groups)
-            for layer, groups in zip(backbone.layers, branching.groups, strict=True)
-        )
+        self.stem, ops = backbone.build_parts(image_channels, branching.num_branches)
+        self.layers = nn.ModuleList(nn.ModuleList(blocks) for blocks in ops)
         self.heads = nn.ModuleDict(
             {task: build_head(backbone, spec.dense, spec.channels) for task, spec in self.head_specs.items()}
         )

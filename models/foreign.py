@@ -80,7 +80,7 @@ def admit_code(name: str, folder: Path | None = None) -> None:
     """
     if not _TARGET.fullmatch(name):
         raise UnknownBackboneError(
-            f"Code that gives a backbone is named as module:callable, such as my_networks:build_vgg, got {name[:100]!r}."
+            f"Code that gives a backbone is named as module:callable, such as my_networks:vgg16, got {name[:100]!r}."
         )
     if folder is not None and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

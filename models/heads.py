@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.backbones import Backbone, DecoderSpec
 from models.blocks import ConvNormAct, SeparableConv, init_like_torchvision
+from models.encoder import Backbone, DecoderSpec
 
 _resize = partial(functional.interpolate, mode="bilinear", align_corners=False)
 

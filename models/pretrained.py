@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.backbones import Backbone, Layer
 from models.branched import BranchedNetwork
+from models.encoder import Backbone, Layer
 from models.errors import PretrainedWeightsError
 from models.supergraph import Supergraph
 

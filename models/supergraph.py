@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from models.backbones import Backbone
 from models.blocks import without_last_affine
 from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
+from models.encoder import Backbone
 from models.fast_training import lay_out, use_fast_convolutions
 from models.heads import build_head
 from models.op_bank import mix_ops
@@ -49,10 +49,8 @@ class Supergraph(nn.Module):
         self.tasks = tuple(heads)
         self.head_specs = dict(heads)
         self.image_channels = image_channels
-        self.stem = backbone.build_stem(image_channels)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(without_last_affine(layer.build()) for _ in self.tasks) for layer in backbone.layers
-        )
+        self.stem, ops = backbone.build_parts(image_channels, [len(self.tasks)] * len(backbone.layers))
+        self.layers = nn.ModuleList(nn.ModuleList(without_last_affine(op) for op in copies) for copies in ops)
         self.heads = nn.ModuleDict(
             {task: build_head(backbone, spec.dense, spec.channels) for task, spec in heads.items()}
         )

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbones import Backbone, get_backbone
+from models.backbones import get_backbone
 from models.catalogue import BACKBONES, check_input_size
+from models.encoder import Backbone
 from models.errors import InputSizeError, UnknownBackboneError
 
 IMAGENET = [name for name in BACKBONES if not name.startswith("tiny")]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.backbones import Backbone, get_backbone
+from models.backbones import get_backbone
+from models.encoder import Backbone
 from models.heads import build_head
 
 FAMILIES = ("tiny4", "mobilenet_v2", "resnet18")

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.backbones import Backbone, get_backbone
+from models.backbones import get_backbone
 from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
+from models.encoder import Backbone
 from models.errors import PretrainedWeightsError
 from models.pretrained import split_pretrained, start_from
 from models.supergraph import Supergraph
