@@ -23,6 +23,8 @@ PROGRESS_EVENT_SECONDS = 1.0
 TOKEN_TOUCH_SECONDS = 60.0
 WORKER_LIST_SECONDS = 86_400.0
 WORKER_TOUCH_SECONDS = 20.0
+UNBEGUN_ATTEMPTS = 20
+"""From then on attempts that were lost before they began count as failures too."""
 BASELINE_KINDS = ("single", "shared")
 TOLD_TO_STOP = frozenset({Reason.USER_CANCEL, Reason.USER_KILL, Reason.DEADLINE})
 STOP_MESSAGES: Mapping[Reason, str] = {
@@ -74,6 +76,8 @@ class EndedAttempt:
         failures: Counted failures of the trial so far.
         max_attempts: Counted failures that fail it.
         stop_reason: Why the job is to stop; None when it is not.
+        has_begun: Whether work on it began; a worker takes more trials than it runs at once.
+        number: Of the attempt.
     """
 
     ending: Ending
@@ -82,6 +86,8 @@ class EndedAttempt:
     failures: int
     max_attempts: int
     stop_reason: Reason | None
+    has_begun: bool = True
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,9 @@ def judge(end: EndedAttempt) -> Verdict:
         return Verdict(AttemptState.RELEASED, TrialState.CANCELLED, end.reason, message, end.failures, False)
     if end.ending is Ending.FAIL and end.reason not in RETRIED:
         return Verdict(state, TrialState.FAILED, end.reason, end.message, end.failures + 1, False)
-    counts = end.reason not in UNCOUNTED
+    # What only waited on a machine that died cannot have been what killed it; but nothing is lost without end.
+    waited = end.ending is Ending.LOSE and not end.has_begun and end.number <= UNBEGUN_ATTEMPTS
+    counts = end.reason not in UNCOUNTED and not waited
     failures = end.failures + counts
     if end.stop_reason is not None:
         message = STOP_MESSAGES.get(end.stop_reason, "")

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from db.questions import ArchitectureQuery, Idempotency, JobChanges, JobQuery, QueueLimits, StudySort, WorkerHello
 from db.records.access import AuditRecord, SavedResponse, TokenRecord, WorkerRecord
+from db.records.facts import FactRecord
 from db.records.jobs import (
     AttemptRecord,
     Claim,
@@ -198,8 +199,10 @@ class RunStore(Protocol):
         """Return lines with seq above `after`."""
         ...
 
-    def list_events(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[EventRecord]:
-        """Return events with seq above `after`."""
+    def list_events(
+        self, job_id: str, *, after: int = 0, limit: int = 500, kind: str | None = None
+    ) -> list[EventRecord]:
+        """Return events with seq above `after`, of one kind or of all."""
         ...
 
     def list_new_events(self, after_id: int, limit: int = 1000) -> list[tuple[int, EventRecord]]:
@@ -311,7 +314,23 @@ class AccessStore(Protocol):
         ...
 
 
-class Store(JobStore, RunStore, ResultStore, AccessStore, Protocol):
+class FactStore(Protocol):
+    """Keeps what was found out about datasets and backbones, one finding per thing."""
+
+    def put_fact(self, kind: str, name: str, fingerprint: str, document: Json) -> FactRecord:
+        """Keep a fact in place of the one that was known of the thing, and return it."""
+        ...
+
+    def find_fact(self, kind: str, name: str) -> FactRecord | None:
+        """Return what is known of a thing, out of date or not, or None."""
+        ...
+
+    def list_facts(self, kind: str) -> list[FactRecord]:
+        """Return what is known of all things of a kind, by name."""
+        ...
+
+
+class Store(JobStore, RunStore, ResultStore, AccessStore, FactStore, Protocol):
     """Everything, as one object on one database."""
 
     def now(self) -> datetime:

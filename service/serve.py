@@ -31,6 +31,7 @@ from service.app import create_app
 from service.errors import ServerStartError
 from service.server_settings import ServerSettings
 from service.serving.local_worker import LocalWorker
+from service.serving.memory_arenas import share_memory_arenas
 from service.serving.server_files import ServerFiles
 from service.serving.storage_sweeper import StorageSweeper
 from service.settings import child_environment
@@ -111,6 +112,7 @@ def run_server(request: ServeRequest, announce: Callable[[Ready], None]) -> None
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     for chatty in ("alembic", *(() if request.log_requests else ("service.requests",))):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    share_memory_arenas()
     files = ServerFiles(request.data_dir)
     check_host(request)
     files.prepare()

@@ -19,6 +19,8 @@ import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from service.working.work_orders import RunSettings
+
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -182,6 +184,14 @@ def test_services_are_hardened(name: str) -> None:
     if name not in ONE_SHOTS:
         assert service["restart"] == "unless-stopped"
         assert service["pids_limit"] > 0
+
+
+def test_workers_have_the_time_to_save_their_trials() -> None:
+    """The engine waits longer than a worker takes to save what it runs, with what Ray's node needs after that."""
+    assert (
+        float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= RunSettings(cache_dir="c").stop_seconds + 15
+    )
+    assert float(SERVICES["server"]["stop_grace_period"].removesuffix("s")) >= 15
 
 
 def test_only_the_server_is_published_and_only_to_this_machine() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from db.errors import LeaseLostError, NotFoundError
 from db.questions import Idempotency
 from db.records.access import AuditRecord, SavedResponse, TokenRecord, WorkerRecord
+from db.records.facts import FactRecord
 from db.records.jobs import AttemptRecord, EventRecord, FileRecord, JobRecord, LogLine, TrialRecord
 from db.records.results import ArchitectureRecord
 from db.records.states import AttemptState, JobState, Reason, TrialState
@@ -62,6 +63,7 @@ class Books:
         self.workers: dict[str, WorkerRecord] = {}
         self.tokens: dict[str, TokenRecord] = {}
         self.responses: dict[tuple[str, str], Response] = {}
+        self.facts: dict[tuple[str, str], FactRecord] = {}
         self.audit: list[AuditRecord] = []
         self.newest_event_id = 0
         self.now = datetime.now(UTC)

@@ -224,7 +224,9 @@ def _end(books: Books, attempt: AttemptRecord, ending: Ending, cause: tuple[Reas
     """End an attempt other than well, and return its trial."""
     job, trial = books.jobs[attempt.job_id], books.trials[attempt.trial_id]
     stop_reason = books.notes[job.id].stop_reason if job.stop_requested else None
-    verdict = judge(EndedAttempt(ending, *cause, trial.failures, job.max_attempts, stop_reason))
+    has_begun, number = attempt.begun_at is not None, attempt.number
+    end = EndedAttempt(ending, *cause, trial.failures, job.max_attempts, stop_reason, has_begun, number)
+    verdict = judge(end)
     ended = replace(attempt, state=verdict.attempt_state, reason=cause[0], message=cause[1], ended_at=books.now)
     books.attempts[attempt.id] = ended
     values: dict[str, Any] = {name: getattr(verdict, name) for name in ("reason", "message", "failures")}

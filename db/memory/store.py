@@ -9,6 +9,7 @@ from datetime import datetime
 from db.errors import ConflictError, NotFoundError
 from db.memory.books import Books, MemoryPart, Response
 from db.memory.claims import MemoryClaims
+from db.memory.facts import MemoryFacts
 from db.memory.jobs import MemoryJobs, check_same_request
 from db.memory.runs import MemoryRuns
 from db.questions import Idempotency
@@ -93,7 +94,7 @@ class MemoryAccess(MemoryPart):
             return self._books.audit[::-1][:limit]
 
 
-class MemoryStore(MemoryJobs, MemoryClaims, MemoryRuns, MemoryAccess):
+class MemoryStore(MemoryJobs, MemoryClaims, MemoryRuns, MemoryFacts, MemoryAccess):
     """Everything of `db.stores.Store` in memory; threads may share it."""
 
     def __init__(

@@ -105,7 +105,9 @@ def end_attempt(ledger: Ledger, attempt: Row, ending: Ending, reason: Reason, me
     """End an attempt of a held job other than well, and return the row of its trial."""
     job, trial = ledger.job(attempt["job_id"]), get_trial_row(ledger.tx, attempt["trial_id"])
     stop_reason = Reason(job["stop_reason"]) if job["stop_requested"] else None
-    end = EndedAttempt(ending, reason, message, trial["failures"], job["max_attempts"], stop_reason)
+    has_begun, number = attempt["begun_at"] is not None, attempt["number"]
+    failures = trial["failures"]
+    end = EndedAttempt(ending, reason, message, failures, job["max_attempts"], stop_reason, has_begun, number)
     verdict = judge(end)
     _close_attempt(ledger, attempt, verdict.attempt_state, reason, message)
     values: Row = {

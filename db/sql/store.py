@@ -12,15 +12,17 @@ from db.sql.access import SqlAccess
 from db.sql.claims import SqlClaims
 from db.sql.endings import SqlEndings
 from db.sql.engine import Clock, Database, build_engine, parse_url
+from db.sql.facts import SqlFacts
 from db.sql.jobs import SqlJobs
 from db.sql.lists import SqlLists
 from db.sql.migration import migrate_engine
 from db.sql.results import SqlResults
 from db.sql.runs import SqlRuns
 from db.sql.sqlite_file import FileLock, refuse_network_file_system
+from db.sql.statistics import make_missing_statistics
 
 
-class SqlStore(SqlJobs, SqlClaims, SqlEndings, SqlRuns, SqlLists, SqlResults, SqlAccess):
+class SqlStore(SqlJobs, SqlClaims, SqlEndings, SqlRuns, SqlLists, SqlResults, SqlFacts, SqlAccess):
     """Everything of `db.stores.Store` on SQLite or PostgreSQL."""
 
     def __init__(self, database: Database, policy: Policy, lock: FileLock | None = None) -> None:
@@ -77,6 +79,7 @@ def open_store(
     database = Database(build_engine(parsed), clock)
     try:
         migrate_engine(database)
+        make_missing_statistics(database)
     except BaseException:
         database.close()
         if lock is not None:

@@ -11,6 +11,7 @@ import pytest
 from db.errors import LeaseLostError, NotFoundError
 from db.records.jobs import MetricPoint, Progress, Resources
 from db.records.states import AttemptState, JobState, Reason, StopMode, TrialState
+from db.rules import UNBEGUN_ATTEMPTS
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Desk
@@ -219,6 +220,35 @@ def test_the_sweep_queues_a_lost_trial_again(desk: Desk) -> None:
     again = desk.take("w2")
     assert (again.attempt.number, [file.path for file in again.files]) == (2, ["trials/1"])
     assert desk.store.get_job(job.id).state is JobState.RUNNING
+
+
+def test_what_only_waited_on_a_lost_worker_has_not_failed(desk: Desk) -> None:
+    """Of the trials that a dead machine held, those that it had not begun go on at once with no failure counted."""
+    desk.submit("begun", "waiting")
+    claim = desk.claim()
+    assert claim is not None
+    desk.store.heartbeat(claim.trials[0].attempt.id, lease_seconds=90.0, progress=Progress("search", 1, 9))
+    desk.clock.advance(91)
+    desk.store.sweep()
+    trials = [desk.store.get_trial(each.trial.id) for each in claim.trials]
+    assert [(trial.state, trial.failures) for trial in trials] == [(TrialState.QUEUED, 1), (TrialState.QUEUED, 0)]
+    assert desk.names(desk.claim("w2")) == ["waiting"]
+
+
+def test_attempts_that_never_begin_come_to_an_end(desk: Desk) -> None:
+    """A trial that is lost again and again before it begins fails at last: it may be what its workers die of."""
+    desk.submit(max_attempts=2)
+    trial_id, states = desk.take().trial.id, []
+    for _ in range(UNBEGUN_ATTEMPTS + 1):
+        desk.clock.advance(500)
+        desk.store.sweep()
+        desk.clock.advance(500)
+        states.append(desk.store.get_trial(trial_id).state)
+        desk.claim()
+    desk.clock.advance(500)
+    desk.store.sweep()
+    assert set(states) == {TrialState.QUEUED}
+    assert desk.store.get_trial(trial_id).reason is Reason.MAX_ATTEMPTS
 
 
 def test_pauses_grow_and_end_in_failure(desk: Desk) -> None:

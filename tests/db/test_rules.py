@@ -32,6 +32,8 @@ ends = st.builds(
     failures=st.integers(0, 5),
     max_attempts=st.integers(1, 5),
     stop_reason=st.none() | st.sampled_from(sorted(TOLD_TO_STOP)),
+    has_begun=st.booleans(),
+    number=st.integers(1, 30),
 )
 
 

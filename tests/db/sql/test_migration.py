@@ -119,7 +119,7 @@ def load_dump(url: str, dump: str) -> None:
         postgres.execute("\n".join(lines).encode())
 
 
-@pytest.mark.parametrize("revision", ["0001"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_old_databases_are_still_understood(empty_url: str, revision: str) -> None:
     """A database kept from each revision is brought up to date, and its unfinished job is run to its end."""
     kind = "sqlite" if empty_url.startswith("sqlite") else "postgres"
