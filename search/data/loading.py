@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.digits import DigitsDataset
 from search.data.scene_files import ScenesDataset, SceneSplit, load_arrays
 from search.errors import InputSizeError, SettingError, UnknownNameError
-from search.spec import DataSpec
+from search.spec import DataSpec, Fit
 
 Progress = Callable[[int, int], None]
 
@@ -63,8 +63,10 @@ class LoadedData:
 class _Request:
     """What a loader is asked for, checked."""
 
+    info: DatasetInfo
     tasks: tuple[TaskInfo, ...]
     size: tuple[int, int]
+    fit: Fit
     num_train: int
     num_val: int
     augment: bool
@@ -98,17 +100,21 @@ def load_data(
     Raises:
         InputSizeError: The dataset does not come in this size.
         SettingError: More samples are asked for than there are, or a scale outside (0, 1].
-        UnknownNameError: No loader for this dataset.
-        DatasetError: The cache folder cannot be written.
+        UnknownNameError: Neither a loader nor a place for this dataset.
+        DatasetError: The cache folder cannot be written, or what the files hold is not usable.
+        SampleError: A sample's files are not usable.
     """
-    if info.name not in _LOADERS:
-        raise UnknownNameError(f"Dataset '{info.name}' cannot be loaded. Choose one of: {', '.join(_LOADERS)}.")
+    if info.name not in _LOADERS and place is None:
+        known = ", ".join(_LOADERS)
+        raise UnknownNameError(f"Dataset '{info.name}' has no files here. Say where they lie, or choose from: {known}.")
     _check_size(info, spec.input_size)
     if not 0 < resolution_scale <= 1:
         raise SettingError(f"resolution_scale must lie in (0, 1], got {resolution_scale:g}. Use 1 for the full size.")
     request = _Request(
+        info=info,
         tasks=tuple(tasks),
         size=(spec.input_size[0], spec.input_size[1]),
+        fit=spec.fit,
         num_train=_check_count("training", spec.num_train, info.num_train, info.name),
         num_val=_check_count("validation", spec.num_val, info.num_val, info.name),
         augment=spec.augment,
@@ -117,7 +123,7 @@ def load_data(
         cache_dir=cache_dir,
         progress=progress,
     )
-    return _LOADERS[info.name](request)
+    return _LOADERS.get(info.name, _load_files)(request)
 
 
 def _check_size(info: DatasetInfo, size: tuple[int, int]) -> None:
@@ -176,6 +182,33 @@ def _load_scenes(request: _Request) -> LoadedData:
         # The key determines the arrays, and unlike their bytes it does not depend on how a processor rounds.
         digests.append("/".join([wanted.key, *(task.name for task in request.tasks)]))
     return LoadedData(datasets[0], datasets[1], _combine(digests[0], digests[1]))
+
+
+def _load_files(request: _Request) -> LoadedData:
+    """Return a dataset made of files."""
+    # Decoders and SciPy's readers, which datasets that come with this program do not need.
+    from search.data.files.fitting import InputForm  # noqa: PLC0415
+    from search.data.files.opening import open_source  # noqa: PLC0415
+    from search.data.files.samples import SplitRequest, open_files  # noqa: PLC0415
+
+    assert request.place is not None  # load_data has seen to it
+    source = open_source(request.info, request.place)
+    form = InputForm(request.size, request.fit, request.resolution_scale)
+    total = request.num_train + request.num_val
+    wanted: tuple[tuple[Literal["train", "val"], int, int], ...] = (
+        ("train", request.num_train, 0),
+        ("val", request.num_val, request.num_train),
+    )
+    train, val = (
+        open_files(
+            source,
+            SplitRequest(split, request.tasks, num_samples, form, augmented=request.augment and split == "train"),
+            cache_dir=request.cache_dir,
+            progress=None if request.progress is None else _count_on(request.progress, num_before, total),
+        )
+        for split, num_samples, num_before in wanted
+    )
+    return LoadedData(train, val, _combine(train.digest, val.digest))
 
 
 def _count_on(progress: Progress, num_before: int, total: int) -> Callable[[int], None]:

@@ -1,13 +1,16 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from search.data.catalogue import DATASETS, get_dataset_info
 from search.data.loading import LoadedData, load_data
-from search.errors import InputSizeError, SettingError, UnknownNameError
+from search.data.shelf import DatasetShelf
+from search.errors import DatasetError, InputSizeError, SettingError, UnknownNameError
 from search.spec import DataSpec
+from tests.search.data.files.own_dataset import write_own_dataset
 
 SMALL = {"digits": DataSpec(input_size=(24, 24), num_train=12, num_val=8)} | {
     "scenes": DataSpec(input_size=(64, 80), num_train=2, num_val=1)
@@ -112,3 +115,41 @@ def test_a_dataset_without_a_loader_is_refused(tmp_path: Path) -> None:
     for info in (letters, get_dataset_info("nyud")):
         with pytest.raises(UnknownNameError, match="digits, scenes"):
             load_data(info, info.tasks, SMALL["digits"], cache_dir=tmp_path)
+
+
+def _load_own(file: Path, cache_dir: Path, **changes: Any) -> LoadedData:
+    """Return the data of a dataset.yaml."""
+    info = DatasetShelf(files=[file]).get("my-robot")
+    spec = DataSpec(**({"input_size": (32, 48), "definition": info.definition} | changes))
+    return load_data(info, info.tasks, spec, place=file, cache_dir=cache_dir)
+
+
+def test_a_dataset_of_files_is_loaded_like_any_other(tmp_path: Path) -> None:
+    """Batches have the shapes and kinds of all datasets, and labels that are missing are ignored."""
+    data = _load_own(write_own_dataset(tmp_path / "robot"), tmp_path / "cache")
+    assert (len(data.train), len(data.val)) == (4, 2)
+    batch = data.train.batch([0, 1, 2])
+    assert batch["image"].shape == (3, 3, 32, 48)
+    assert (batch["semseg"][1] == 255).all()
+    assert batch["scene"].tolist() == [0, 1, 255]
+    assert batch["depth"][0, 0].unique().tolist() == [1.5, 255]
+
+
+def test_the_fingerprint_follows_the_content_of_the_files(tmp_path: Path) -> None:
+    """It is that of the same files elsewhere, at any resolution, and another once a label changes."""
+    file, copy = write_own_dataset(tmp_path / "here"), write_own_dataset(tmp_path / "there")
+    cache = tmp_path / "cache"
+    here = _load_own(file, cache).fingerprint
+    assert _load_own(copy, cache).fingerprint == here
+    assert _load_own(file, cache, input_size=(40, 40)).fingerprint == here
+    (tmp_path / "there/semseg/a.png").write_bytes((tmp_path / "there/semseg/c.png").read_bytes())
+    assert _load_own(copy, cache).fingerprint != here
+
+
+def test_a_dataset_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
+    """Facts that were read before and files that are read now must be of one definition."""
+    file = write_own_dataset(tmp_path / "robot")
+    info = DatasetShelf(files=[file]).get("my-robot")
+    (file.parent / "splits/val.txt").write_text("f\n")
+    with pytest.raises(DatasetError, match="changed while a job on it began"):
+        load_data(info, info.tasks, DataSpec(input_size=(32, 32)), place=file, cache_dir=tmp_path / "cache")
