@@ -108,15 +108,22 @@ def run_demo(place: DemoPlace, shell: Shell, plan: DemoPlan | None = None) -> No
         _write(found, store)
         print_table(build_results_table(found.results), sys.stdout)
         click.echo(f"Report: {folder / REPORT_NAME}")
-        if place.once:
-            click.echo(f"The service keeps the search; look around in it: bmtas serve --data {folder / _DATA_NAME}")
-            return
-        click.echo(f"Study: {server.address}/studies/{search.document['study_key']}")
-        click.echo(f"Sign in with the access token in {folder / _DATA_NAME / 'admin-token'}.")
-        click.echo("The service stays until Ctrl-C.")
-        sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        if not place.once:
+            _stay(f"{server.address}/studies/{search.document['study_key']}", folder / _DATA_NAME)
+    click.echo(f"The service has ended and keeps the search: bmtas serve --data {folder / _DATA_NAME}")
+
+
+def _stay(study: str, data: Path) -> None:
+    """Say where the study is to be seen, and return when the person has seen enough.
+
+    With or without a terminal: what ends it is Ctrl-C or SIGTERM, which a pipeline or a supervisor sends.
+    """
+    click.echo(f"Study: {study}")
+    click.echo(f"Sign in with the access token in {data / 'admin-token'}.")
+    click.echo("The service stays until Ctrl-C.")
+    sys.stdout.flush()
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -110,4 +111,14 @@ def check_stays(folder: Path) -> None:
         assert [job["study_key"] for job in answer.json()["items"]] == [address.rpartition("/")[2]]
         stays.send_signal(signal.SIGTERM)  # as Ctrl-C, which a shell in the background may have turned off
         assert stays.wait(60) == 0
-    assert not Path(f"/proc/{find_server(folder)}").exists()
+        assert "has ended and keeps the search" in stays.stdout.read()
+    assert list_processes(folder) == []
+
+
+def list_processes(folder: Path) -> list[bytes]:
+    """Return the command lines of all processes that name a folder: the demonstration, its server, worker, trials."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_bytes())
+    return [line for line in lines if str(folder).encode() in line]
