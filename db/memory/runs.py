@@ -91,11 +91,14 @@ class MemoryRuns(MemoryPart):
             notes = self._books.notes.get(job_id)
             return [] if notes is None else [line for line in notes.logs if line.seq > after][:limit]
 
-    def list_events(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[EventRecord]:
-        """Return events with seq above `after`."""
+    def list_events(
+        self, job_id: str, *, after: int = 0, limit: int = 500, kind: str | None = None
+    ) -> list[EventRecord]:
+        """Return events with seq above `after`, of one kind or of all."""
         with self._books.call():
             notes = self._books.notes.get(job_id)
             events = [] if notes is None else [event for _, event in notes.events if event.seq > after]
+            events = [event for event in events if kind is None or event.kind == kind]
             return copy.deepcopy(events[:limit])
 
     def list_new_events(self, after_id: int, limit: int = 1000) -> list[tuple[int, EventRecord]]:

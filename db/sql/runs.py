@@ -113,10 +113,13 @@ class SqlRuns(SqlPart):
         query = select(log).where(log.c.job_id == job_id, log.c.seq > after).order_by(log.c.seq).limit(limit)
         return [log_line(row) for row in self._database.read(lambda tx: tx.list_rows(query))]
 
-    def list_events(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[EventRecord]:
-        """Return events with seq above `after`."""
+    def list_events(
+        self, job_id: str, *, after: int = 0, limit: int = 500, kind: str | None = None
+    ) -> list[EventRecord]:
+        """Return events with seq above `after`, of one kind or of all."""
         event = schema.event
         query = select(event).where(event.c.job_id == job_id, event.c.seq > after).order_by(event.c.seq).limit(limit)
+        query = query if kind is None else query.where(event.c.kind == kind)
         return [event_record(row) for row in self._database.read(lambda tx: tx.list_rows(query))]
 
     def purge_history(self, older_than_seconds: float) -> int:

@@ -53,7 +53,6 @@ from service.web.submission import Submission, submit_job
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _LOG = logging.getLogger(__name__)
-_MAX_EXPORTS = 200  # newest exports that are looked through for those of this network
 _MAX_SHOWN = 6
 _MAX_ROUTING_BYTES = 16 << 20
 
@@ -184,9 +183,8 @@ def _describe_json(tree: Architecture) -> dict[str, Any]:
 
 def _list_exports(parts: ServerParts, record: ArchitectureRecord) -> list[dict[str, Any]]:
     """Return the newest exports of a network."""
-    query = JobQuery(kinds=(JobKind.EXPORT,), dataset=record.dataset, backbone=record.backbone, limit=_MAX_EXPORTS)
-    jobs = [job for job in parts.store.list_jobs(query) if job.architecture_id == record.id][:_MAX_SHOWN]
-    return [describe_export(job, _find_result(parts, job), record.tasks) for job in jobs]
+    query = JobQuery(kinds=(JobKind.EXPORT,), architecture_id=record.id, limit=_MAX_SHOWN)
+    return [describe_export(job, _find_result(parts, job), record.tasks) for job in parts.store.list_jobs(query)]
 
 
 def _find_result(parts: ServerParts, job: JobRecord) -> Any:

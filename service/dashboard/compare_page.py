@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from db.records.jobs import TrialRecord
 from search.architecture import Architecture
-from service.dashboard.job_curves import Curves, build_curves
+from service.dashboard.job_curves import Curves, build_curves, draw_legend
 from service.dashboard.site import PageRoute, Viewer, render
 from service.dashboard.study.comparison import MAX_COMPARED, Compared, compare_networks, label_networks
 from service.dashboard.study.front import read_finite
@@ -41,6 +41,7 @@ def show_comparison(request: Request, visitor: Viewer, parts: Parts) -> Response
     ids = read_ids(request.query_params.getlist("ids"))
     shows_all = request.query_params.get("all") == "1"
     networks = load_compared(parts, ids)
+    curves = load_curves(parts, networks) if len(networks) > 1 else None
     context = {
         "networks": networks,
         "shows_all": shows_all,
@@ -52,7 +53,8 @@ def show_comparison(request: Request, visitor: Viewer, parts: Parts) -> Response
         if len(networks) > 1
         else "",
         "num_differing": len(find_differing_layers([n.architecture for n in networks])) if networks else 0,
-        "curves": load_curves(parts, networks) if len(networks) > 1 else None,
+        "curves": curves,
+        "legend": draw_legend(curves) if curves is not None else (),
         "draw": lambda panel: Markup(panel_svg(panel)),
         "studies": list(dict.fromkeys(network.record.study_key for network in networks)),
     }

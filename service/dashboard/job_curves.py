@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from db.records.jobs import TrialRecord
 from db.records.states import TrialState
-from service.pages.curves_drawing import Line, Panel
+from service.pages.curves_drawing import Line, Panel, mark_svg
 from service.pages.drawing import TASK_COLOURS
 from service.web.thinning import thin_points
 
@@ -42,11 +44,11 @@ class Curves:
 
     Attributes:
         groups: The panels.
-        legend: (colour from 1, name) per trial that is drawn.
+        legend: (colour, mark, name) per trial that is drawn.
     """
 
     groups: tuple[CurveGroup, ...]
-    legend: tuple[tuple[int, str], ...]
+    legend: tuple[tuple[int, str, str], ...]
 
 
 def build_curves(trials: Sequence[TrialRecord], figures: Figures) -> Curves:
@@ -68,8 +70,13 @@ def build_curves(trials: Sequence[TrialRecord], figures: Figures) -> Curves:
         inside = sorted((name for name in names if name.partition("/")[0] == stage), key=_rank)
         panels = tuple(_build_panel(name, chosen, figures, num_points) for name in inside)
         groups.append(CurveGroup(*_describe_stage(stage), panels))
-    legend = tuple((paint + 1, trial.name) for trial, paint in zip(chosen, paints.values(), strict=True))
+    legend = tuple((paint, _mark(paint), trial.name) for paint, trial in enumerate(chosen))
     return Curves(tuple(groups), legend)
+
+
+def draw_legend(curves: Curves) -> list[tuple[Markup, str]]:
+    """Return what tells the lines apart: the shape and mark of each, and its name."""
+    return [(Markup(mark_svg(paint, mark)), name) for paint, mark, name in curves.legend]  # drawn by ourselves
 
 
 def choose_trials(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -88,13 +95,18 @@ def _build_panel(name: str, trials: Sequence[TrialRecord], figures: Figures, num
         if not found:
             continue
         points = tuple((float(step), value) for step, value in thin_points(found, num_points))
-        lines.append(Line(trial.name, paint, points))
+        lines.append(Line(trial.name, paint, points, mark=_mark(paint)))
         if figure == "expected_madds" and trial.budget_madds is not None:
             ends = tuple((step, float(trial.budget_madds)) for step in dict.fromkeys((points[0][0], points[-1][0])))
             lines.append(Line(f"{trial.name}, budget", paint, ends, dashed=True))
     title = _TITLES.get(figure, figure)
     budget = " (dashed: budget)" if any(line.dashed for line in lines) else ""
     return Panel(title + budget, tuple(lines), across="step")
+
+
+def _mark(paint: int) -> str:
+    """Return what stands at the end of a line: a number, since letters tell networks of one name apart."""
+    return str(paint + 1)
 
 
 def _rank(name: str) -> tuple[int, str]:

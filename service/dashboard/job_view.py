@@ -20,6 +20,7 @@ from service.dashboard.job_words import (
     describe_doing,
     describe_trouble,
     explain,
+    find_time,
     label_attempt,
 )
 from service.pages.attempts_drawing import AttemptBar, Lane
@@ -125,26 +126,27 @@ def build_trial_rows(
 def build_lanes(
     trials: Sequence[TrialRecord], attempts: Mapping[str, Sequence[AttemptRecord]], now: datetime
 ) -> list[Lane]:
-    """Return the lanes of the timeline; times count from the first attempt of all."""
-    begun = [attempt.started_at for found in attempts.values() for attempt in found]
-    origin = min(begun, default=now)
+    """Return the lanes of the timeline; times count from when the first trial of all was taken."""
+    taken = [attempt.started_at for found in attempts.values() for attempt in found]
+    origin = min(taken, default=now)
     return [
-        Lane(
-            trial.name,
-            tuple(
-                AttemptBar(
-                    start_seconds=(attempt.started_at - origin).total_seconds(),
-                    end_seconds=((attempt.ended_at or max(now, attempt.started_at)) - origin).total_seconds(),
-                    state=attempt.state.value,
-                    words=label_attempt(attempt),
-                    sentence=describe_attempt(attempt, now),
-                )
-                for attempt in attempts[trial.id]
-            ),
-        )
+        Lane(trial.name, tuple(_build_bar(attempt, origin, now) for attempt in attempts[trial.id]))
         for trial in trials
         if attempts.get(trial.id)
     ]
+
+
+def _build_bar(attempt: AttemptRecord, origin: datetime, now: datetime) -> AttemptBar:
+    """Return the bar of an attempt."""
+    time = find_time(attempt, now)
+    return AttemptBar(
+        taken_seconds=(time.taken_at - origin).total_seconds(),
+        start_seconds=((time.begun_at or time.end) - origin).total_seconds(),
+        end_seconds=(time.end - origin).total_seconds(),
+        state="WAITING" if time.begun_at is None and attempt.state is AttemptState.RUNNING else attempt.state.value,
+        words=label_attempt(attempt),
+        sentence=describe_attempt(attempt, now),
+    )
 
 
 def list_attempt_notes(

@@ -157,7 +157,7 @@ def describe_doing(trial: TrialRecord, now: datetime) -> str:
     """Return what a trial does at the moment, or what has become of it."""
     if trial.state is TrialState.RUNNING:
         steps = f", step {trial.step} of {trial.total_steps}" if trial.total_steps else ""
-        return f"{trial.stage or 'starts'}{steps}"
+        return f"{trial.stage or 'starts, or waits for its turn'}{steps}"
     if trial.state is TrialState.QUEUED:
         if trial.not_before is not None and trial.not_before > now:
             return f"waits {duration((trial.not_before - now).total_seconds())} before its next attempt"
@@ -165,7 +165,7 @@ def describe_doing(trial: TrialRecord, now: datetime) -> str:
     if trial.reused_from is not None:
         return "took the result of an equal trial"
     if trial.state is TrialState.SUCCEEDED and trial.started_at and trial.finished_at:
-        return f"took {duration((trial.finished_at - trial.started_at).total_seconds())}"
+        return f"done after {duration((trial.finished_at - trial.started_at).total_seconds())}"
     return ""
 
 
@@ -177,16 +177,38 @@ def describe_trouble(trial: TrialRecord) -> str:
     return f"{why.words}: {trial.message}" if trial.message else why.words
 
 
+@dataclass(frozen=True)
+class AttemptTime:
+    """When a worker took a trial, when work on it began (None: not yet, or never), and when that ended."""
+
+    taken_at: datetime
+    begun_at: datetime | None
+    end: datetime
+
+
+def find_time(attempt: AttemptRecord, now: datetime) -> AttemptTime:
+    """Return the time of an attempt's own: not while it waited for its turn, not until its lease was found expired."""
+    has_worked = bool(attempt.stage) or attempt.state is AttemptState.SUCCEEDED
+    # Attempts of older versions tell no beginning.
+    begun_at = attempt.begun_at or (attempt.started_at if has_worked else None)
+    last = attempt.heartbeat_at if attempt.state is AttemptState.LOST else attempt.ended_at or now
+    return AttemptTime(attempt.started_at, begun_at, max(last, begun_at or attempt.started_at))
+
+
 def describe_attempt(attempt: AttemptRecord, now: datetime) -> str:
     """Return the story of an attempt as a sentence."""
-    lasted = duration(((attempt.ended_at or now) - attempt.started_at).total_seconds())
+    time = find_time(attempt, now)
+    begun_at = time.begun_at
+    lasted = duration((time.end - (begun_at or time.taken_at)).total_seconds())
     if attempt.state is AttemptState.RUNNING:
-        return f"Attempt {attempt.number} runs since {lasted} on {attempt.worker_id}."
+        does = "waits for its turn" if begun_at is None else "runs"
+        return f"Attempt {attempt.number} {does} since {lasted} on {attempt.worker_id}."
     ended = {"SUCCEEDED": "succeeded", "FAILED": "failed", "RELEASED": "was given back", "LOST": "was lost"}
     why = explain(attempt.reason)
     said = "" if why is None else f": {why.words}"
     more = f" ({attempt.message.rstrip('.')})" if attempt.message else ""
-    return f"Attempt {attempt.number} {ended[attempt.state]} after {lasted} on {attempt.worker_id}{said}{more}."
+    after = "before it began" if begun_at is None else f"after {lasted}"
+    return f"Attempt {attempt.number} {ended[attempt.state]} {after} on {attempt.worker_id}{said}{more}."
 
 
 def label_attempt(attempt: AttemptRecord) -> str:
@@ -194,5 +216,6 @@ def label_attempt(attempt: AttemptRecord) -> str:
     why = explain(attempt.reason)
     if why is not None:
         return f"{attempt.number}: {why.words}"
-    words = {AttemptState.RUNNING: "running", AttemptState.SUCCEEDED: "done"}.get(attempt.state, attempt.state.lower())
+    running = "running" if attempt.begun_at or attempt.stage else "waiting"
+    words = {AttemptState.RUNNING: running, AttemptState.SUCCEEDED: "done"}.get(attempt.state, attempt.state.lower())
     return f"{attempt.number}: {words}"

@@ -17,7 +17,8 @@ from markupsafe import Markup
 from db.records.jobs import AttemptRecord, JobRecord, LogLine, TrialRecord
 from db.records.states import JobKind
 from db.stores import Store
-from service.dashboard.job_curves import build_curves, choose_trials
+from service.dashboard.job_curves import build_curves, choose_trials, draw_legend
+from service.dashboard.job_history import list_state_changes
 from service.dashboard.job_view import (
     MAX_LANES,
     build_lanes,
@@ -40,9 +41,10 @@ from service.web.problems import ProblemError
 from service.web.server_parts import Parts, ServerParts
 from service.web.submission import COLLECTIONS
 
-PARTS = ("head", "trouble", "summary", "trials", "curves", "attempts")
+PARTS = ("head", "trouble", "summary", "trials", "curves", "history", "attempts")
 LOG_LINES = 200
 _LONG_SPAN = 2000
+_MAX_CHANGES = 500  # of its state; a person who resumes a job a hundred times makes as many
 _ActionName = Literal["cancel", "kill", "resume", "retry"]
 _Trial = Annotated[str | None, Query(max_length=200)]
 
@@ -179,6 +181,9 @@ class JobPages:
             view["rows"] = build_trial_rows(trials, networks, now)
         if "curves" in names:
             view |= _read_curves(store, job, trials, only)
+        if "history" in names:
+            changes = store.list_events(job.id, kind="state", limit=_MAX_CHANGES)
+            view["history"] = list_state_changes(changes, job.owner, now)
         if "attempts" in names:
             attempts = {trial.id: store.list_attempts(trial.id) for trial in _choose_lanes(trials)}
             view |= _draw_attempts(trials, attempts, now)
@@ -230,7 +235,7 @@ def _read_curves(store: Store, job: JobRecord, trials: list[TrialRecord], only: 
     groups = [
         (group.title, group.note, [Markup(panel_svg(panel)) for panel in group.panels]) for group in curves.groups
     ]
-    return {"curves": curves, "groups": groups, "choices": begun}
+    return {"legend": draw_legend(curves), "groups": groups, "choices": begun}
 
 
 def _choose_lanes(trials: list[TrialRecord]) -> list[TrialRecord]:

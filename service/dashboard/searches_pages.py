@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -22,6 +22,7 @@ from search.data.catalogue import DATASETS
 from service.dashboard.formats import count
 from service.dashboard.site import PageRoute, Viewer, render
 from service.pages.durations import round_duration
+from service.routes.jobs import JobSort
 from service.web.paging import MAX_PAGE_SIZE, Row
 from service.web.server_parts import Parts, ServerParts
 
@@ -41,11 +42,11 @@ _SORT_CHOICES = {
     "-created_at": "newest first",
     "created_at": "oldest first",
     "name": "name",
+    "-best_delta_m": "best delta_m",
     "state": "state",
     "-priority": "priority",
 }
 _Words = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-_Sort = Literal["created_at", "-created_at", "name", "-name", "state", "-state", "priority", "-priority"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def show_searches(  # noqa: PLR0913, PLR0917 - the filters of a list are its par
     owner: _Words = "",
     label: Annotated[str, Query(pattern=r"^([^:\x00-\x1f]{1,63}:[^\x00-\x1f]{0,200})?$")] = "",
     name: _Words = "",
-    sort: _Sort = "-created_at",
+    sort: JobSort = "-created_at",
     page_token: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> Response:
     """Show a page of the list of searches."""

@@ -18,6 +18,7 @@ _CUT_SHARE = 0.3
 """A pause longer than this share of all busy time is cut out."""
 _CUT_WIDTH_SHARE = 0.05
 _PAINTS = {"RUNNING": "accent", "SUCCEEDED": "good", "FAILED": "bad", "LOST": "bad", "RELEASED": "muted"}
+_LEAST_WIDTH = 3.0
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class AttemptBar:
     """One attempt.
 
     Attributes:
-        start_seconds: Since the first attempt of the job began.
-        end_seconds: The same; of an attempt that still runs, now.
-        state: RUNNING, SUCCEEDED, FAILED, RELEASED or LOST.
+        start_seconds: When work began, since a worker took the first trial of the job.
+        end_seconds: When it ended; of an attempt that still runs, now.
+        state: WAITING, RUNNING, SUCCEEDED, FAILED, RELEASED or LOST.
         words: A few words above the bar, e.g. "2: out of memory".
         sentence: The whole story, for pointer and screen reader.
+        taken_seconds: When a worker took it, to wait there for its turn; None where that is when work began.
     """
 
     start_seconds: float
@@ -37,6 +39,12 @@ class AttemptBar:
     state: str
     words: str
     sentence: str
+    taken_seconds: float | None = None
+
+    @property
+    def first_seconds(self) -> float:
+        """Return when it was taken."""
+        return self.start_seconds if self.taken_seconds is None else self.taken_seconds
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,19 @@ class Stretch:
     right: float
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an attempt stands in the drawing: from left to right when it was taken, began and ended."""
+
+    taken: float
+    start: float
+    end: float
+
+
 def attempts_svg(lanes: Sequence[Lane], *, standalone: bool = False) -> str:
     """Return the drawing of the attempts at the trials of a job; lanes without attempts stay empty."""
     left = 16 + max([estimate_text_width(shorten(lane.name, _MAX_LABEL_CHARS), _LABEL_SIZE) for lane in lanes] or [0])
-    stretches = cut_pauses([(bar.start_seconds, bar.end_seconds) for lane in lanes for bar in lane.bars])
+    stretches = cut_pauses([(bar.first_seconds, bar.end_seconds) for lane in lanes for bar in lane.bars])
     height = _TOP + _LANE * len(lanes) + 6
     body = _draw_axis(stretches, left, height)
     for index, lane in enumerate(lanes):
@@ -146,26 +163,28 @@ def _draw_lane(lane: Lane, stretches: Sequence[Stretch], left: float, top: float
     parts = [text(left - 12, top + _LANE - 7, name, size=_LABEL_SIZE, anchor="end")]
     span = _WIDTH - left - 12
     places = [
-        (left + place_time(stretches, bar.start_seconds) * span, left + place_time(stretches, bar.end_seconds) * span)
-        for bar in lane.bars
+        _Place(*(left + place_time(stretches, seconds) * span for seconds in times))
+        for times in ((bar.first_seconds, bar.start_seconds, bar.end_seconds) for bar in lane.bars)
     ]
-    for index, (bar, (start, end)) in enumerate(zip(lane.bars, places, strict=True)):
-        room = (places[index + 1][0] if index + 1 < len(places) else _WIDTH) - start - 4
-        parts.append(_draw_bar(bar, start, end, top, room))
+    for index, (bar, place) in enumerate(zip(lane.bars, places, strict=True)):
+        room = (places[index + 1].taken if index + 1 < len(places) else _WIDTH) - place.taken - 4
+        parts.append(_draw_bar(bar, place, top, room))
     return f'<g class="lane">{"".join(parts)}</g>'
 
 
-def _draw_bar(bar: AttemptBar, start: float, end: float, top: float, room: float) -> str:
-    """Return one attempt with as many of its words above it as there is room for."""
+def _draw_bar(bar: AttemptBar, place: _Place, top: float, room: float) -> str:
+    """Return one attempt, a thin line for its waiting, with as many of its words above it as there is room for."""
     paint = colour(_PAINTS.get(bar.state, "muted"))
     filled = f'fill="{paint}"'
     if bar.state == "LOST":
         filled = f'fill="{colour("surface")}" stroke="{paint}" stroke-width="1.5" stroke-dasharray="3 2"'
     y = top + _LANE - _BAR - 6
     chars = int(room / estimate_text_width("m", _WORDS_SIZE))
-    words = text(start, y - 4, shorten(bar.words, chars), size=_WORDS_SIZE, fill="muted") if chars > 1 else ""
-    return (
-        f'<g class="attempt {bar.state.lower()}"><title>{escape(bar.sentence)}</title>'
-        f'<rect x="{start:.1f}" y="{y:.1f}" width="{max(3.0, end - start):.1f}" height="{_BAR}" rx="2.5" {filled}/>'
-        f"{words}</g>"
-    )
+    words = text(place.taken, y - 4, shorten(bar.words, chars), size=_WORDS_SIZE, fill="muted") if chars > 1 else ""
+    drawn = ""
+    if place.start - place.taken > 1:
+        drawn += f'<path d="M{place.taken:.1f} {y + _BAR / 2:.1f}H{place.start:.1f}" stroke="{colour("muted")}"/>'
+    if bar.state != "WAITING":
+        width = max(_LEAST_WIDTH, place.end - place.start)
+        drawn += f'<rect x="{place.start:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BAR}" rx="2.5" {filled}/>'
+    return f'<g class="attempt {bar.state.lower()}"><title>{escape(bar.sentence)}</title>{drawn}{words}</g>'

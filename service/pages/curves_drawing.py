@@ -1,10 +1,12 @@
 """Learning curves as small multiples: one panel per figure, one line per stage, the same colour in every panel.
 
-Panels are separate drawings, so that a page can set them side by side or one below the other.
+Panels are separate drawings, so that a page can set them side by side or one below the other. Lines with a mark have a
+shape along them and the mark at their end, so that nobody needs the colours.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,10 +21,14 @@ from service.pages.drawing import (
     task_colour,
     text,
 )
+from service.pages.point_shapes import NUM_SHAPES, shape_path
 
 Rows = Sequence[Mapping[str, float]]
 _WIDTH, _HEIGHT = 300.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 30.0, 30.0
+_MARK_ROOM = 12.0  # right of the lines, for what stands at their ends
+_MARK_SIZE = 9.5
+_SHAPES_PER_LINE = 3
 _SEARCH_FIGURES = (
     ("expected_madds", "expected MAdds"),
     ("temperature", "temperature"),
@@ -39,12 +45,14 @@ class Line:
         paint: Position of its colour.
         points: (step, value), steps rising.
         dashed: For what was aimed at rather than what came.
+        mark: What stands at its end and in the legend, a letter or two; "" for none.
     """
 
     label: str
     paint: int
     points: tuple[tuple[float, float], ...]
     dashed: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,9 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
     values = [value for line in panel.lines for _, value in line.points]
     across = (min(steps), max(steps)) if max(steps) > min(steps) else pad_span(steps, 0.5)
     up = pad_span(values, 0.06) if min(values) < 0 else (0.0, max(values) * 1.06 or 1.0)
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    bottom = _HEIGHT - _BOTTOM
+    right = _WIDTH - _RIGHT - (_MARK_ROOM if any(line.mark for line in panel.lines) else 0)
+    plot = _Plot(across, up, right)
     body = text(4, 15, panel.title, size=12, attributes='font-weight="600"')
     for tick in choose_ticks(*up, max_ticks=4):
         y = bottom - (tick - up[0]) / (up[1] - up[0]) * (bottom - _TOP)
@@ -130,8 +140,9 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
         x = _LEFT + (tick - across[0]) / (across[1] - across[0]) * (right - _LEFT)
         body += text(x, bottom + 15, f"{tick:g}", size=10.5, anchor="middle", fill="muted")
     body += text(right, _HEIGHT - 2, panel.across, size=10.5, anchor="end", fill="muted")
-    for line in panel.lines:
-        body += _draw_line(line, across, up)
+    body += "".join(_draw_line(line, plot) for line in panel.lines)
+    body += "".join(_draw_shapes(line, plot) for line in panel.lines if line.mark)
+    body += _draw_marks([line for line in panel.lines if line.mark], plot)
     return frame(
         _WIDTH,
         _HEIGHT,
@@ -143,16 +154,56 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
     )
 
 
-def _draw_line(line: Line, across: tuple[float, float], up: tuple[float, float]) -> str:
-    """Return one line, or a dot where there is a single step."""
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-    places = [
-        (
-            _LEFT + (step - across[0]) / (across[1] - across[0]) * (right - _LEFT),
-            bottom - (value - up[0]) / (up[1] - up[0]) * (bottom - _TOP),
+def mark_svg(paint: int, mark: str) -> str:
+    """Return the shape and the mark of a line as a small drawing, for a legend."""
+    shape = f'<path d="{shape_path(paint, 7, 7, 4)}" fill="{task_colour(paint)}"/>'
+    body = f'<path d="M0 7H14" stroke="{task_colour(paint)}" stroke-width="1.7"/>{shape}'
+    words = text(17, 10.5, mark, size=_MARK_SIZE + 1, attributes='font-weight="600"')
+    return f'<svg class="curve-mark" viewBox="0 0 26 14" width="26" height="14" aria-hidden="true">{body}{words}</svg>'
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """The spans of both axes, and where the plot ends."""
+
+    across: tuple[float, float]
+    up: tuple[float, float]
+    right: float
+
+    def place(self, step: float, value: float) -> tuple[float, float]:
+        """Return where a point lies."""
+        bottom = _HEIGHT - _BOTTOM
+        return (
+            _LEFT + (step - self.across[0]) / (self.across[1] - self.across[0]) * (self.right - _LEFT),
+            bottom - (value - self.up[0]) / (self.up[1] - self.up[0]) * (bottom - _TOP),
         )
-        for step, value in line.points
-    ]
+
+
+def _draw_shapes(line: Line, plot: _Plot) -> str:
+    """Return the shape of a line at a few of its points, which lie elsewhere on every line."""
+    num, offset = len(line.points), (line.paint % NUM_SHAPES + 0.5) / NUM_SHAPES
+    shares = ((index + offset) / _SHAPES_PER_LINE for index in range(_SHAPES_PER_LINE))
+    picks = sorted({int(share * num) for share in shares})
+    shapes = "".join(shape_path(line.paint, *plot.place(*line.points[pick]), 3) for pick in picks)
+    return f'<path class="shapes" d="{shapes}" fill="{task_colour(line.paint)}" stroke="{colour("surface")}"/>'
+
+
+def _draw_marks(lines: Sequence[Line], plot: _Plot) -> str:
+    """Return the marks at the ends of lines, moved apart where they would meet."""
+    ends = sorted((plot.place(*line.points[-1])[1], line.mark) for line in lines)
+    lowest, parts = _HEIGHT - _BOTTOM - _MARK_SIZE * (len(ends) - 1), []
+    free_from = -math.inf
+    for index, (y, mark) in enumerate(ends):
+        y_free = max(min(y, lowest + index * _MARK_SIZE), free_from)
+        free_from = y_free + _MARK_SIZE
+        x = plot.right + 5
+        parts.append(text(x, y_free + 3.4, mark, size=_MARK_SIZE, attributes='class="mark" font-weight="600"'))
+    return "".join(parts)
+
+
+def _draw_line(line: Line, plot: _Plot) -> str:
+    """Return one line, or a dot where there is a single step."""
+    places = [plot.place(step, value) for step, value in line.points]
     title = f"<title>{escape(line.label)}</title>"
     if len(places) == 1:
         x, y = places[0]

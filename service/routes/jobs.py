@@ -34,7 +34,18 @@ PageSize = Annotated[
 ]
 PageToken = Annotated[str | None, Query(max_length=2000, description="The next_page_token of the page before.")]
 _STATES = "|".join(JobState)
-_JobSort = Literal["created_at", "-created_at", "name", "-name", "state", "-state", "priority", "-priority"]
+JobSort = Literal[
+    "created_at",
+    "-created_at",
+    "name",
+    "-name",
+    "state",
+    "-state",
+    "priority",
+    "-priority",
+    "best_delta_m",
+    "-best_delta_m",
+]
 _Filter = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -88,10 +99,11 @@ class JobRoutes:
         task: _Filter = None,
         dataset: _Filter = None,
         backbone: _Filter = None,
+        study: Annotated[_Filter, Query(description="study_key: jobs whose results are comparable.")] = None,
         name: Annotated[_Filter, Query(description="Part of the name.")] = None,
         created_after: AwareDatetime | None = None,
         created_before: AwareDatetime | None = None,
-        sort: _JobSort = "-created_at",
+        sort: JobSort = "-created_at",
         page_size: PageSize = DEFAULT_PAGE_SIZE,
         page_token: PageToken = None,
     ) -> Response:
@@ -108,6 +120,7 @@ class JobRoutes:
             task=task,
             dataset=dataset,
             backbone=backbone,
+            study_key=study,
             name_contains=name,
             created_after=created_after,
             created_before=created_before,

@@ -147,7 +147,11 @@ class TrialList(AnswerBody):
 
 
 class Attempt(AnswerBody):
-    """One try at a trial; `attempt` counts from 1."""
+    """One try at a trial; `attempt` counts from 1.
+
+    A worker takes more trials than it runs at once: `started_at` is when it took this one, `begun_at` when it
+    first told of work on it.
+    """
 
     id: str
     trial_id: str
@@ -159,6 +163,7 @@ class Attempt(AnswerBody):
     lease_until: Time
     heartbeat_at: Time
     started_at: Time
+    begun_at: Time | None
     ended_at: Time | None
     stage: str
     step: int

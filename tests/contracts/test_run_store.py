@@ -140,6 +140,9 @@ def test_a_jobs_events_have_a_first_and_a_last(desk: Desk) -> None:
     assert desk.store.get_last_event(job.id) == (1, len(events))
     assert desk.store.get_last_event("nothing") == (1, 0)
     assert desk.store.list_events(job.id, after=1, limit=2) == events[1:3]
+    states = [event for event in events if event.kind == "state"]
+    assert desk.store.list_events(job.id, kind="state") == states
+    assert desk.store.list_events(job.id, after=states[0].seq, limit=1, kind="state") == states[1:2]
     assert events[0].created_at == job.created_at
 
 

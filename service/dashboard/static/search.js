@@ -4,14 +4,14 @@ import { onConnection, subscribe } from "./live.js";
 import { LogTail } from "./log_tail.js";
 
 const PAUSE_MS = 150; // events come in bursts
-const LEAST_MS = { curves: 1500, attempts: 1500, trials: 700, summary: 500, head: 0, trouble: 0 };
+const LEAST_MS = { curves: 1500, attempts: 1500, trials: 700, summary: 500, head: 0, trouble: 0, history: 0 };
 const SHOWN_BY = {
-  state: ["head", "trouble", "summary", "trials", "attempts"],
+  state: ["head", "trouble", "summary", "trials", "history", "attempts"],
   trial: ["summary", "trials", "attempts"],
   progress: ["summary", "trials", "attempts"],
   metric: ["curves"],
   front: ["summary", "trials"],
-  reset: ["head", "trouble", "summary", "trials", "curves", "attempts"],
+  reset: ["head", "trouble", "summary", "trials", "curves", "history", "attempts"],
 };
 const main = /** @type {HTMLElement} */ (document.getElementById("content"));
 const page = /** @type {HTMLElement} */ (document.getElementById("job"));

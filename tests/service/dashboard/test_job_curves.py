@@ -6,7 +6,7 @@ import pytest
 
 from db.records.jobs import TrialRecord
 from db.records.states import TrialState
-from service.dashboard.job_curves import build_curves, choose_trials
+from service.dashboard.job_curves import build_curves, choose_trials, draw_legend
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 Points = list[tuple[int, float]]
@@ -43,10 +43,11 @@ def test_the_budget_is_drawn_where_the_cost_is() -> None:
 
 
 def test_the_legend_names_the_trials_that_have_figures() -> None:
-    """In their order, with the colours of their lines."""
+    """In their order, with the colours and the marks of their lines."""
     curves = build_curves([_trial("a"), _trial("none"), _trial("b")], _figures("a", "b"))
-    assert curves.legend == ((1, "a"), (2, "b"))
-    assert [line.paint for line in curves.groups[1].panels[0].lines] == [0, 1]
+    assert curves.legend == ((0, "1", "a"), (1, "2", "b"))
+    assert [(line.paint, line.mark) for line in curves.groups[1].panels[0].lines] == [(0, "1"), (1, "2")]
+    assert [name for _, name in draw_legend(curves)] == ["a", "b"]
 
 
 def test_no_figures_no_curves() -> None:

@@ -76,11 +76,12 @@ def test_a_candidate_links_to_its_network() -> None:
 def test_lanes_count_from_the_first_attempt() -> None:
     """A running attempt reaches to now; trials that nobody took have no lane."""
     early = replace(ATTEMPT, state=AttemptState.LOST, ended_at=NOW + timedelta(seconds=5), reason=Reason.LEASE_LOST)
-    late = replace(ATTEMPT, number=2, started_at=NOW + timedelta(seconds=7))
+    early = replace(early, heartbeat_at=NOW + timedelta(seconds=4))
+    late = replace(ATTEMPT, number=2, started_at=NOW + timedelta(seconds=7), begun_at=NOW + timedelta(seconds=9))
     lanes = build_lanes([TRIAL, replace(TRIAL, id="tril_2")], {"tril_1": [early, late]}, NOW + timedelta(seconds=20))
-    assert [(bar.start_seconds, bar.end_seconds, bar.state) for bar in lanes[0].bars] == [
-        (0, 5, "LOST"),
-        (7, 20, "RUNNING"),
+    assert [(bar.taken_seconds, bar.start_seconds, bar.end_seconds, bar.state) for bar in lanes[0].bars] == [
+        (0, 0, 4, "LOST"),
+        (7, 9, 20, "RUNNING"),
     ]
     assert len(lanes) == 1
 

@@ -79,14 +79,14 @@ def test_the_time_left_follows_the_pace() -> None:
     ("trial", "words"),
     [
         (TRIAL, "search, step 5 of 10"),
-        (replace(TRIAL, stage="", total_steps=0), "starts"),
+        (replace(TRIAL, stage="", total_steps=0), "starts, or waits for its turn"),
         (replace(TRIAL, state=TrialState.QUEUED, attempts=0), "waits for a worker"),
         (replace(TRIAL, state=TrialState.QUEUED), "waits for another attempt"),
         (
             replace(TRIAL, state=TrialState.QUEUED, not_before=NOW + timedelta(seconds=20)),
             "waits 20 s before its next attempt",
         ),
-        (replace(TRIAL, state=TrialState.SUCCEEDED, finished_at=NOW + timedelta(minutes=2)), "took 2 min"),
+        (replace(TRIAL, state=TrialState.SUCCEEDED, finished_at=NOW + timedelta(minutes=2)), "done after 2 min"),
         (replace(TRIAL, state=TrialState.SUCCEEDED, reused_from="tril_0"), "took the result of an equal trial"),
         (replace(TRIAL, state=TrialState.CANCELLED), ""),
     ],
@@ -108,10 +108,26 @@ def test_attempts_are_told_as_sentences() -> None:
     """How long, where, how it ended and why."""
     later = NOW + timedelta(seconds=90)
     assert describe_attempt(ATTEMPT, later) == "Attempt 2 runs since 1 min 30 s on worker-1."
-    lost = replace(ATTEMPT, state=AttemptState.LOST, reason=Reason.LEASE_LOST, ended_at=later, message="No sign.")
-    assert describe_attempt(lost, later) == (
+    swept = later + timedelta(seconds=90)
+    lost = replace(ATTEMPT, state=AttemptState.LOST, reason=Reason.LEASE_LOST, heartbeat_at=later, message="No sign.")
+    lost = replace(lost, ended_at=swept)
+    assert describe_attempt(lost, swept) == (
         "Attempt 2 was lost after 1 min 30 s on worker-1: the worker fell silent (No sign)."
     )
     assert label_attempt(lost) == "2: the worker fell silent"
     assert label_attempt(ATTEMPT) == "2: running"
     assert label_attempt(replace(ATTEMPT, state=AttemptState.SUCCEEDED)) == "2: done"
+
+
+def test_the_time_at_the_worker_is_not_the_time_of_work() -> None:
+    """What waits for its turn says so, and a trial that ran says how long it ran."""
+    begun, later = NOW + timedelta(seconds=60), NOW + timedelta(seconds=90)
+    waits = replace(ATTEMPT, stage="", total_steps=0)
+    assert describe_attempt(waits, begun) == "Attempt 2 waits for its turn since 1 min on worker-1."
+    assert label_attempt(waits) == "2: waiting"
+    done = replace(ATTEMPT, state=AttemptState.SUCCEEDED, begun_at=begun, ended_at=later)
+    assert describe_attempt(done, later) == "Attempt 2 succeeded after 30 s on worker-1."
+    back = replace(waits, state=AttemptState.RELEASED, reason=Reason.WORKER_STOPPED, ended_at=later)
+    assert describe_attempt(back, later) == (
+        "Attempt 2 was given back before it began on worker-1: the worker was stopped."
+    )

@@ -265,11 +265,11 @@ def test_curves_of_one_trial_keep_their_address(page: Page, site: Site, seed_sea
     """The choice is in the address, so that it can be sent to a colleague and survives a reload."""
     job = seed_search(site, name="curves")
     open_job(page, job)
-    assert page.locator('[data-part="curves"] .legend li').count() > 1
+    assert page.locator('[data-part="curves"] .curve-legend li').count() > 1
     page.get_by_label("Curves of").select_option(label="75pct-s0")
-    page.locator('[data-part="curves"] .legend li:only-child').wait_for()
+    page.locator('[data-part="curves"] .curve-legend li:only-child').wait_for()
     page.reload()
-    assert page.locator('[data-part="curves"] .legend li').all_inner_texts() == ["75pct-s0"]
+    assert page.locator('[data-part="curves"] .curve-legend li').all_inner_texts() == ["1\n75pct-s0"]
 
 
 @pytest.mark.parametrize(("kind", "root"), [(JobKind.RETRAIN, "retrains"), (JobKind.EXPORT, "exports")])

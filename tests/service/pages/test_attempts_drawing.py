@@ -27,6 +27,18 @@ def test_every_attempt_is_a_bar_with_its_story() -> None:
     assert {"60pct-s0", "<b>", "0 s", "+10 s", "failed"} <= set(texts)
 
 
+def test_waiting_for_a_turn_is_a_thin_line() -> None:
+    """The bar is the attempt's own time; before it, and for one that still waits, there is a line only."""
+    waited = AttemptBar(8, 20, "SUCCEEDED", "1: done", "Succeeded.", taken_seconds=0)
+    waits = AttemptBar(20, 20, "WAITING", "1: waiting", "Waits.", taken_seconds=0)
+    root = ElementTree.fromstring(attempts_svg([Lane("a", (waited,)), Lane("b", (waits,))]))
+    bars = [element for element in root.iter() if (element.get("class") or "").startswith("attempt ")]
+    assert [[child.tag.rpartition("}")[2] for child in bar] for bar in bars] == [
+        ["title", "path", "rect", "text"],
+        ["title", "path", "text"],
+    ]
+
+
 def test_no_attempts_draw_an_empty_frame() -> None:
     """Nothing to draw is no error."""
     assert ElementTree.fromstring(attempts_svg([])).tag.endswith("svg")

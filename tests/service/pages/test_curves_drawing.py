@@ -1,12 +1,15 @@
 """Curves: one panel per figure, one colour per stage in all of them."""
 
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from search.results import Results
 from service.pages.curves_drawing import (
     Line,
     Panel,
+    mark_svg,
     panel_svg,
     search_labels,
     search_panels,
@@ -62,6 +65,26 @@ def test_flat_and_negative_figures_have_an_axis() -> None:
     for values in ((0.0, 0.0), (-3.0, -3.0), (-1.0, 2.0)):
         points = tuple((float(step), value) for step, value in enumerate(values))
         assert len(_curves(panel_svg(Panel("x", (Line("s", 0, points),))))) == 1
+
+
+def _read_corners(path: str) -> list[str]:
+    """Return how far to the right the corners of the first shape of a path lie."""
+    return re.findall(r"[ML](-?[0-9.]+) ", path.partition("z")[0])
+
+
+def test_lines_are_told_apart_without_colour() -> None:
+    """Each marked line has shapes of its own along it and its mark at its end; marks of lines that meet stand apart."""
+    level = [tuple((float(step), 1.0 + n / 1000) for step in range(9)) for n in range(4)]
+    lines = tuple(Line(f"c{n}", n, points, mark=str(n + 1)) for n, points in enumerate(level))
+    root = ElementTree.fromstring(panel_svg(Panel("loss", (*lines, Line("budget", 0, level[0], dashed=True)))))
+    shapes = [str(element.get("d")) for element in root.iter() if element.get("class") == "shapes"]
+    widths = {tuple(float(x) - float(found[0]) for x in found) for found in map(_read_corners, shapes)}
+    assert len(widths) == 4
+    marks = [element for element in root.iter() if element.get("class") == "mark"]
+    assert sorted(str(mark.text) for mark in marks) == ["1", "2", "3", "4"]
+    heights = sorted(float(str(mark.get("y"))) for mark in marks)
+    assert all(after - before >= 9 for before, after in pairwise(heights))
+    assert "curve-mark" in mark_svg(3, "4")
 
 
 def test_no_history_draws_nothing() -> None:
