@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,14 +22,15 @@ from search.budget import BudgetController
 from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
-from search.data.splits import epoch_batches, make_generator, split_search
+from search.data.splits import make_generator
 from search.discretise import most_likely_within
-from search.losses import check_finite
+from search.losses import Loss, check_finite
 from search.optimiser import build_optimiser, poly_factor, set_learning_rate
 from search.ports import (
     SECONDS_BETWEEN_SAVES,
     ArtifactStore,
     Cancelled,
+    Message,
     Reporter,
     StageFinished,
     StageProgress,
@@ -47,14 +48,17 @@ from search.resource import expected_branches
 from search.run_state import PeriodicSaver, find_state, seed_everything, taking_up
 from search.search_loop import SearchLoop
 from search.spec import Objective, SearchSpec
-from search.tasks import build_loss, get_loss_weight, has_labels
+from search.tasks import get_loss_weight
+from search.training.compute import Compute
+from search.training.held_out import HELD_OUT, mean_by_task, mean_held_out, note_first_losses, sum_held_out
+from search.training.labels import ABSENT, describe_absence, find_labelled
+from search.training.parts import Batch, build_losses, split_batch
+from search.training.search_plan import SearchPlan
 
 BUDGET_FLOOR = 0.85
 """The delivered tree uses at least this share of its budget, wherever such a tree exists."""
 DROP_FROM = 0.5
 """Share of the search after which unlikely ops are dropped: by then the cost has come down to the budget."""
-HELD_OUT = "held-out loss"
-"""Name in the history of the weighted loss of all tasks on the samples that train the logits, not the weights."""
 SCORED_SHARE = 0.2
 """Share of the epochs, the last ones, whose held-out loss a search is judged by."""
 THIN_BELOW = 0.2
@@ -108,7 +112,8 @@ class BilevelSearch:
         problem: What is searched.
         build_network: Builds the supergraph; called after seeding, so that the initial weights are those of the seed.
         dataset: The training samples; this class splits them between logits and weights.
-        device: Where the supergraph lives.
+        compute: Where the supergraph lives, and in which formats it runs. It is never compiled: which ops are
+            evaluated changes with every draw.
     """
 
     def __init__(
@@ -116,15 +121,14 @@ class BilevelSearch:
         problem: SearchProblem,
         build_network: Callable[[], Supergraph],
         dataset: TaskDataset,
-        device: torch.device,
+        compute: Compute,
     ) -> None:
         spec = problem.spec
-        self.problem, self.dataset, self.device = problem, dataset, device
-        self.weight_indices, self.arch_indices = split_search(len(dataset), spec.arch_fraction, problem.seed)
-        self.losses = {task.name: build_loss(task) for task in problem.tasks}
+        self.problem, self.dataset, self.compute, self.device = problem, dataset, compute, compute.device
+        self.plan = SearchPlan(spec, len(dataset), problem.seed)
         self.loss_weights = {task.name: get_loss_weight(task) for task in problem.tasks}
         seed_everything(problem.seed, "supergraph")
-        network = build_network().to(device).train()
+        network = compute.place(build_network()).train()
         set_dropout(network, 0.0)  # the mixes are noise enough; and torch's own generator would not survive a resume
         arch_logits_LTK = torch.zeros(network.num_layers, len(problem.tasks), network.num_ops, requires_grad=True)
         self.loop = SearchLoop(
@@ -135,11 +139,9 @@ class BilevelSearch:
             BudgetController(
                 problem.budget_madds / problem.costs.single_madds,
                 spec.budget_by * max(1, spec.epochs - spec.warmup_epochs),
-                _count_batches(len(self.arch_indices), spec.batch_size),
+                self.plan.arch_steps,
             ),
         )
-        self._planned_epoch = -1
-        self._plan: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def run(
         self,
@@ -161,12 +163,12 @@ class BilevelSearch:
             with taking_up(state_name):
                 self.loop.restore(saved)
         loop, epochs = self.loop, self.problem.spec.epochs
-        total = self._count_steps(0, epochs)
-        done = self._count_steps(0, loop.epoch) + loop.step
+        total = self.plan.count_steps(0, epochs)
+        done = self.plan.count_steps(0, loop.epoch) + loop.step
         reporter.emit(StageStarted(stage, done, total))
         saver = PeriodicSaver(store, state_name, seconds_between_saves, lambda: on_save(loop.history))
         while loop.epoch < epochs:
-            for _ in range(loop.step, self._count_steps(loop.epoch, loop.epoch + 1)):
+            for _ in range(loop.step, self.plan.count_steps(loop.epoch, loop.epoch + 1)):
                 if cancelled():
                     saver.save(loop.to_state())
                     return None
@@ -174,7 +176,8 @@ class BilevelSearch:
                 loop.step, done = loop.step + 1, done + 1
                 reporter.emit(StageProgress(stage, done, total))
                 saver.save_if_due(loop.to_state)
-            self._finish_epoch()
+            for message in self._finish_epoch(stage):
+                reporter.emit(message)
             values = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
             reporter.emit(StageProgress(stage, done, total, values))
         outcome = self.outcome()
@@ -197,15 +200,9 @@ class BilevelSearch:
 
     def _score(self, branching: Branching) -> float:
         """Return what `SearchOutcome.score` says of a tree; of the last epochs, when the mixes are nearly hard."""
-        rows, first_loss = self.loop.history, self.loop.controller.first_loss or 1.0
-        losses = [row[HELD_OUT] for row in rows[-math.ceil(SCORED_SHARE * len(rows)) :] if HELD_OUT in row]
-        mean_loss = sum(losses) / len(losses) if losses else 0.0
+        mean_loss, first_loss = mean_held_out(self.loop.history, SCORED_SHARE), self.loop.controller.first_loss or 1.0
         blocks = sum(branching.num_branches) / (branching.num_layers * len(branching.tasks))
         return mean_loss / first_loss + self.problem.spec.block_price * blocks
-
-    def _warming_up(self, epoch: int) -> bool:
-        """Return whether an epoch belongs to the warm-up, in which the logits stand still."""
-        return epoch < self.problem.spec.warmup_epochs
 
     def _progress(self, epoch: int) -> float:
         """Return how far an epoch is into the search proper, 0 for the first after the warm-up, 1 for the last."""
@@ -219,30 +216,10 @@ class BilevelSearch:
             self._progress(epoch), spec.temperature_start, spec.temperature_end, spec.temperature_schedule
         )
 
-    def _batches(self, epoch: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the batches of the logits pass and of the weights pass; the warm-up moves no logits."""
-        if self._planned_epoch != epoch:
-            size, seed = self.problem.spec.batch_size, self.problem.seed
-            self._planned_epoch, self._plan = (
-                epoch,
-                (
-                    [] if self._warming_up(epoch) else epoch_batches(self.arch_indices, size, seed, epoch, "logits"),
-                    epoch_batches(self.weight_indices, size, seed, epoch, "weights"),
-                ),
-            )
-        return self._plan
-
-    def _count_steps(self, first_epoch: int, last_epoch: int) -> int:
-        """Return how many batches the epochs from `first_epoch` up to, not including, `last_epoch` have."""
-        size, spec = self.problem.spec.batch_size, self.problem.spec
-        num_logits, num_weights = (_count_batches(len(part), size) for part in (self.arch_indices, self.weight_indices))
-        searching = max(0, last_epoch - max(first_epoch, spec.warmup_epochs))
-        return (last_epoch - first_epoch) * num_weights + searching * num_logits
-
     def _run_step(self) -> None:
         """Run the batch that `loop.epoch` and `loop.step` name; what it draws depends on nothing else."""
         loop = self.loop
-        logits_batches, weights_batches = self._batches(loop.epoch)
+        logits_batches, weights_batches = self.plan.batches(loop.epoch)
         generator = make_generator(self.problem.seed, "noise", loop.epoch, loop.step)
         if loop.step < len(logits_batches):
             self._logits_step(logits_batches[loop.step], generator)
@@ -255,28 +232,43 @@ class BilevelSearch:
     def _logits_step(self, indices: Tensor, generator: torch.Generator) -> None:
         """Move the logits by one batch: the gradients of all tasks and of the resource term in one step."""
         loop = self.loop
-        batch = _to_device(self.dataset.batch(indices, generator), self.device)
+        batch, labelled = self._load(indices)
         mix_LTK = self._draw_mix(generator)
-        with torch.no_grad():  # the weights stand still here, so the stem serves all tasks without a graph
-            stem_BCHW = loop.network.stem(batch["image"])
-        slopes_LTK, total_loss = torch.zeros_like(mix_LTK), 0.0
-        for position, task in enumerate(self.problem.tasks):
-            if not has_labels(task, batch[task.name]):
-                continue
-            mix_LK = mix_LTK[:, position].detach().to(self.device).requires_grad_()
-            active = find_active_ops(mix_LTK[:, position])
-            output = loop.network.forward_from_stem(stem_BCHW, task.name, mix_LK, active, batch["image"].shape[-2:])
-            loss = self.loss_weights[task.name] * self.losses[task.name](output, batch[task.name])
-            (slope_LK,) = torch.autograd.grad(loss, mix_LK)  # no weight gradients are computed
-            slopes_LTK[:, position] = slope_LK.to("cpu")
-            total_loss += check_finite(float(loss.detach()), task.name)
-        loop.held_out_losses.append(total_loss)
+        slopes_LTK, losses = torch.zeros_like(mix_LTK), dict.fromkeys((task.name for task in labelled), 0.0)
+        loss_of = build_losses(labelled, batch, self.problem.spec.accumulate)
+        for part in split_batch(batch, self.problem.spec.accumulate):
+            sent = self.compute.send(part)
+            with torch.no_grad(), self.compute.casting():  # the weights stand still, so the stem serves all tasks
+                stem_BCHW = loop.network.stem(sent["image"])
+            for task in labelled:
+                position = self.problem.tasks.index(task)
+                slope_LK, loss = self._slope(sent, stem_BCHW, task, (mix_LTK[:, position], loss_of[task.name]))
+                slopes_LTK[:, position] += slope_LK
+                losses[task.name] += check_finite(loss, task.name)
+        loop.held_out_losses.append(losses)
+        loop.first_losses = note_first_losses(loop.first_losses, losses)
         loop.arch_optimiser.zero_grad()
         mix_LTK.backward(slopes_LTK)
-        self._add_resource_gradient(total_loss, generator)
+        self._add_resource_gradient(float(sum(losses.values())), generator)
+        loop.controller = replace(loop.controller, first_loss=sum(loop.first_losses.values()) or None)
         loop.arch_optimiser.step()
         with torch.no_grad():
             loop.arch_logits_LTK.masked_fill_(loop.arch_logits_LTK < DROPPED_LOGIT / 2, DROPPED_LOGIT)
+
+    def _slope(
+        self, part: Batch, stem_BCHW: Tensor, task: TaskInfo, mixed: tuple[Tensor, Loss]
+    ) -> tuple[Tensor, float]:
+        """Return by how much one task's weighted loss on a part of a batch grows with its mix, and that loss.
+
+        No weight gradients are computed.
+        """
+        drawn_LK, loss_of = mixed
+        mix_LK, size = drawn_LK.detach().to(self.device).requires_grad_(), part["image"].shape[-2:]
+        with self.compute.casting():
+            output = self.loop.network.forward_from_stem(stem_BCHW, task.name, mix_LK, find_active_ops(drawn_LK), size)
+        loss = self.loss_weights[task.name] * loss_of(output, part[task.name])
+        (slope_LK,) = torch.autograd.grad(loss, mix_LK)
+        return slope_LK.to("cpu"), float(loss.detach())
 
     def _expected_shares(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the expected cost of the relaxed tree and its number of blocks, as shares of single-task networks."""
@@ -301,13 +293,16 @@ class BilevelSearch:
     def _begin_weights_pass(self) -> None:
         """Drop unlikely ops, note where the logits stand, and start the weights pass on a clean slate."""
         loop, spec = self.loop, self.problem.spec
-        loop.row = {"epoch": loop.epoch + 1, "warming_up": self._warming_up(loop.epoch)}
-        if not self._warming_up(loop.epoch):
+        loop.row = {"epoch": loop.epoch + 1, "warming_up": self.plan.warming_up(loop.epoch)}
+        if not self.plan.warming_up(loop.epoch):
             if spec.drop_below > 0 and self._progress(loop.epoch) >= DROP_FROM:
                 with torch.no_grad():
                     loop.arch_logits_LTK.copy_(drop_unlikely(loop.arch_logits_LTK, spec.drop_below))
             loop.row |= self._describe_logits()
-            loop.row[HELD_OUT], loop.held_out_losses = sum(loop.held_out_losses) / len(loop.held_out_losses), []
+            names = [task.name for task in self.problem.tasks]
+            loop.held_out_means = mean_by_task(loop.held_out_losses, loop.held_out_means)
+            loop.row[HELD_OUT] = sum_held_out(loop.held_out_losses, loop.held_out_means, names)
+            loop.held_out_losses = []
         loop.loss_sums = {task.name: [0.0, 0.0] for task in self.problem.tasks}
         if spec.weights.method == "sgd":
             # Momentum gathered under other logits would push the wrong way (Sec. 4.1). Adam's second moments are
@@ -321,36 +316,52 @@ class BilevelSearch:
         set_learning_rate(
             loop.weight_optimiser, spec.weights.learning_rate * poly_factor(done, spec.weights.poly_power)
         )
-        batch = _to_device(self.dataset.batch(indices, generator), self.device)
+        batch, labelled = self._load(indices)
         with torch.no_grad():
             mix_LTK = self._draw_mix(generator)
-        for position_T, task in enumerate(self.problem.tasks):
-            if not has_labels(task, batch[task.name]):
-                continue
+        loss_of = build_losses(labelled, batch, spec.accumulate)
+        parts, losses = [self.compute.send(part) for part in split_batch(batch, spec.accumulate)], []
+        for task in labelled:
+            position_T = self.problem.tasks.index(task)
             mix_LK = mix_LTK[:, position_T]
-            if self._warming_up(loop.epoch):
+            if self.plan.warming_up(loop.epoch):
                 mix_LK = identity_mix(loop.network.num_layers, loop.network.num_ops, position_T)
-            loss = self._weights_step(batch, task, mix_LK)
-            loop.loss_sums[task.name][0] += loss
+            losses.append(self._weights_step(parts, task, mix_LK, loss_of[task.name]))
+        # Read together: every reading waits until a GPU has done all its work.
+        for task, loss in zip(labelled, torch.stack(losses).tolist() if losses else (), strict=True):
+            loop.loss_sums[task.name][0] += check_finite(loss, task.name)
             loop.loss_sums[task.name][1] += 1
 
-    def _weights_step(self, batch: Mapping[str, Tensor], task: TaskInfo, mix_LK: Tensor) -> float:
+    def _weights_step(self, parts: Sequence[Batch], task: TaskInfo, mix_LK: Tensor, loss_of: Loss) -> Tensor:
         """Move the weights by one task's loss on one batch and return that loss; idle ops get no gradient at all."""
-        loop = self.loop
+        loop, active = self.loop, find_active_ops(mix_LK)
         loop.weight_optimiser.zero_grad(set_to_none=True)
-        output = loop.network(batch["image"], task.name, mix_LK.to(self.device), find_active_ops(mix_LK))
-        loss = self.losses[task.name](output, batch[task.name])
-        (self.loss_weights[task.name] * loss).backward()
+        losses = []
+        for part in parts:
+            with self.compute.casting():
+                output = loop.network(part["image"], task.name, mix_LK.to(self.device), active)
+            loss = loss_of(output, part[task.name])
+            (self.loss_weights[task.name] * loss).backward()
+            losses.append(loss.detach())
         loop.weight_optimiser.step()
-        return check_finite(float(loss.detach()), task.name)
+        return sum(losses[1:], losses[0])
 
-    def _finish_epoch(self) -> None:
-        """Write the epoch's row of history and move on to the next epoch."""
+    def _load(self, indices: Tensor) -> tuple[Batch, tuple[TaskInfo, ...]]:
+        """Return a batch, not on the device yet, and the tasks that have labels in it."""
+        loop = self.loop
+        batch = self.dataset.batch(indices, make_generator(self.problem.seed, "samples", loop.epoch, loop.step))
+        return batch, find_labelled(self.problem.tasks, batch)
+
+    def _finish_epoch(self, stage: str) -> list[Message]:
+        """Write the epoch's row of history, move on, and return a sentence per task that had no labels in it."""
         loop = self.loop
         means = {f"loss {task}": total / count for task, (total, count) in loop.loss_sums.items() if count}
+        absent = [task for task, (_, count) in loop.loss_sums.items() if not count]
         done = loop.epoch + 1
-        loop.history.append({**loop.row, **means, "position": [self._count_steps(0, done), done]})
+        position = {"position": [self.plan.count_steps(0, done), done]}
+        loop.history.append({**loop.row, **means, **{f"{ABSENT}{task}": 1.0 for task in absent}, **position})
         loop.epoch, loop.step = done, 0
+        return describe_absence(absent, epoch=done, stage=stage)
 
     def _draw_mix(self, generator: torch.Generator) -> Tensor:
         """Return one relaxed routing for all tasks, thinned when the recipe lets ops go."""
@@ -372,13 +383,3 @@ class BilevelSearch:
                 [[round(p, 4) for p in row] for row in layer] for layer in probabilities_LTK.tolist()
             ],
         }
-
-
-def _count_batches(num_samples: int, batch_size: int) -> int:
-    """Return how many batches `epoch_batches` makes of this many samples."""
-    return max(1, num_samples // batch_size)
-
-
-def _to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Return the batch on the device."""
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

@@ -11,7 +11,9 @@ from models.branched import BranchedNetwork
 from models.catalogue import HeadSpec
 from search.architecture import Architecture
 from search.errors import ArchitectureFileError, DeviceError
+from search.ports import Surroundings
 from search.tasks import KINDS
+from search.training.compute import Compute
 
 
 def build_network(architecture: Architecture) -> BranchedNetwork:
@@ -55,4 +57,32 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.deterministic = True  # the same seed must give the same tree
+    # What is called float32 is float32, not a shorter format.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # its stub is behind
     return torch.device("cuda")
+
+
+def choose_compute(around: Surroundings) -> Compute:
+    """Return how a run computes: in bfloat16 where a GPU has it, or as asked.
+
+    Raises:
+        DeviceError: What was asked for is not there.
+    """
+    device = choose_device(around.device)
+    if around.gpus > 1 and (device.type != "cuda" or torch.cuda.device_count() < around.gpus):
+        found = torch.cuda.device_count() if device.type == "cuda" else 0
+        raise DeviceError(
+            f"{around.gpus} GPUs were asked for, but this run has {found}. Ask for fewer with --gpus, or leave it out."
+        )
+    on_gpu = device.type == "cuda"
+    has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if around.precision == "bf16" and on_gpu and not has_bf16:
+        raise DeviceError("This GPU does not compute in bfloat16. Use --precision fp32, or auto to take what there is.")
+    in_bf16 = around.precision == "bf16" or (around.precision == "auto" and has_bf16)
+    return Compute(
+        device,
+        autocast=torch.bfloat16 if in_bf16 else None,
+        channels_last=on_gpu and in_bf16,
+        compiler="inductor" if around.compiled else None,
+        num_processes=around.gpus,
+    )

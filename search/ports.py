@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from search.data.shelf import BUILT_IN, DatasetShelf
 from search.weights_shelf import EMPTY_SHELF, WeightsShelf
@@ -57,6 +57,7 @@ class Message:
     text: str
 
 
+Precision = Literal["auto", "fp32", "bf16"]
 Event = StageStarted | StageProgress | StageFinished | Message
 Cancelled = Callable[[], bool]
 SECONDS_BETWEEN_SAVES = 20.0
@@ -103,6 +104,9 @@ class Surroundings:
         reporter: Takes its events.
         cancelled: Says whether to stop.
         device: "auto", "cpu" or "cuda".
+        precision: Format of convolutions in training; "auto" takes bfloat16 where a GPU has it.
+        gpus: How many train one network together; a search takes one.
+        compiled: Whether networks are compiled before they are trained.
         cache_dir: Folder for look-up tables and rendered datasets, shared by all runs.
         now: Tells the time.
         seconds_between_saves: Least time between two checkpoints of a stage; 0 saves after every step.
@@ -117,6 +121,9 @@ class Surroundings:
     cache_dir: Path
     now: Callable[[], datetime]
     seconds_between_saves: float = SECONDS_BETWEEN_SAVES
+    precision: Precision = "auto"
+    gpus: int = 1
+    compiled: bool = False
     datasets: DatasetShelf = BUILT_IN
     weights: WeightsShelf = EMPTY_SHELF
 

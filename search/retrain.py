@@ -7,7 +7,9 @@ al., BMVC 2020, supplement ("Implementation"). Shapes: B batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +21,16 @@ from models.branched import BranchedNetwork
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
 from search.data.splits import epoch_batches, make_generator
-from search.losses import check_finite
+from search.losses import Loss, check_finite
 from search.optimiser import build_optimiser, poly_factor, set_learning_rate
-from search.ports import SECONDS_BETWEEN_SAVES, ArtifactStore, Cancelled, Reporter, StageProgress, StageStarted
+from search.ports import SECONDS_BETWEEN_SAVES, ArtifactStore, Cancelled, Message, Reporter, StageProgress, StageStarted
 from search.run_state import PeriodicSaver, State, find_state, seed_everything, taking_up
 from search.spec import TrainSpec
-from search.tasks import build_loss, get_loss_weight, has_labels
+from search.tasks import get_loss_weight
+from search.training.compute import Compute
+from search.training.crew import Alone, Crew
+from search.training.labels import ABSENT, describe_absence, find_labelled, parameters_of_only
+from search.training.parts import Batch, build_losses, split_batch
 
 History = list[dict[str, Any]]
 
@@ -67,20 +73,33 @@ class Retraining:
         dataset: Training samples.
         spec: The recipe.
         seed: Names the order of the batches, the augmentation and the dropout.
+        compute: In which formats it runs, on the network's device; None for float32 throughout.
+        crew: The processes that train this network together, each with a copy of its own on a device of its own. Their
+            dropout differs from that of one process, as that of another seed would.
     """
 
     def __init__(
-        self, network: BranchedNetwork, tasks: Sequence[TaskInfo], dataset: TaskDataset, spec: TrainSpec, seed: int
+        self,
+        network: BranchedNetwork,
+        tasks: Sequence[TaskInfo],
+        dataset: TaskDataset,
+        spec: TrainSpec,
+        seed: int,
+        *,
+        compute: Compute | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self.tasks, self.dataset, self.spec, self.seed = tuple(tasks), dataset, spec, seed
-        self.device = next(network.parameters()).device
-        self.losses = {task.name: build_loss(task) for task in tasks}
+        self.compute = compute or Compute(next(network.parameters()).device)
+        self.crew: Crew = crew or Alone()
         set_dropout(network, spec.dropout)
         groups: list[dict[str, object]] = [
             {"params": parameters, "share": 1.0 / num_tasks if spec.weights.method == "sgd" else 1.0}
             for num_tasks, parameters in sorted(network.parameters_by_sharing().items())
         ]
         self.loop = _Loop(network.train(), build_optimiser(groups, spec.weights))
+        self._joined = self.crew.join(network)
+        self._run = self.compute.compiled(self._joined)
 
     def run(
         self,
@@ -93,7 +112,7 @@ class Retraining:
         seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
     ) -> History | None:
         """Train to the end, from the saved state if there is one, and return a row per epoch; None when cancelled."""
-        saved = find_state(store, state_name, self.device)
+        saved = find_state(store, state_name, self.compute.device)
         if saved is not None:
             with taking_up(state_name):
                 self.loop.restore(saved)
@@ -103,14 +122,15 @@ class Retraining:
         saver = PeriodicSaver(store, state_name, seconds_between_saves)
         while loop.epoch < epochs:
             for indices in self._batches(loop.epoch)[loop.step :]:
-                if cancelled():
+                if self.crew.agree(cancelled()):
                     saver.save(loop.to_state())
                     return None
                 self._train_batch(indices, (loop.epoch + loop.step / num_batches) / epochs)
                 loop.step += 1
                 reporter.emit(StageProgress(stage, loop.epoch * num_batches + loop.step, epochs * num_batches))
                 saver.save_if_due(loop.to_state)
-            self._finish_epoch()
+            for message in self._finish_epoch(stage):
+                reporter.emit(message)
             losses = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
             reporter.emit(StageProgress(stage, loop.epoch * num_batches, epochs * num_batches, losses))
         return loop.history
@@ -122,29 +142,61 @@ class Retraining:
     def _train_batch(self, indices: Tensor, done: float) -> None:
         """Take one step on the weighted sum of the losses of all tasks that have labels in the batch."""
         loop, spec = self.loop, self.spec
-        seed_everything(self.seed, "dropout", loop.epoch, loop.step)
-        generator = make_generator(self.seed, "augmentation", loop.epoch, loop.step)
-        batch = {name: value.to(self.device) for name, value in self.dataset.batch(indices, generator).items()}
+        batch = self._load(indices)
+        labelled = find_labelled(self.tasks, batch)
         set_learning_rate(loop.optimiser, spec.weights.learning_rate * poly_factor(done, spec.weights.poly_power))
         loop.optimiser.zero_grad(set_to_none=True)
-        outputs = loop.network(batch["image"])
-        losses = {
-            task: self.losses[task.name](outputs[task.name], batch[task.name])
-            for task in self.tasks
-            if has_labels(task, batch[task.name])
-        }
-        if not losses:
+        if not labelled:
             return
-        torch.stack([get_loss_weight(task) * loss for task, loss in losses.items()]).sum().backward()
+        losses = self._collect_gradients(batch, labelled)
         loop.optimiser.step()
-        for task, loss in losses.items():
+        for task in labelled:
             sums = loop.loss_sums.setdefault(task.name, [0.0, 0.0])
-            sums[0] += check_finite(float(loss.detach()), task.name)
+            sums[0] += check_finite(losses[task.name], task.name)
             sums[1] += 1
 
-    def _finish_epoch(self) -> None:
-        """Write the epoch's row of history and move on to the next epoch."""
+    def _load(self, indices: Tensor) -> Batch:
+        """Return a batch, not on the device yet, with the labels that this network learns from."""
+        generator = make_generator(self.seed, "augmentation", self.loop.epoch, self.loop.step)
+        batch = self.dataset.batch(indices, generator)
+        return {name: batch[name] for name in ("image", *(task.name for task in self.tasks))}
+
+    def _collect_gradients(self, batch: Batch, labelled: Sequence[TaskInfo]) -> dict[str, float]:
+        """Leave in the parameters the gradients of the weighted sum of losses, and return the losses, unweighted."""
+        crew, num_micro = self.crew, self.spec.accumulate
+        # In step with each other, processes need the same graph, also where one has no labels of a task in its share.
+        counted = labelled if crew.size == 1 else self.tasks
+        loss_of = build_losses(counted, batch, num_micro * crew.size)
+        seed_everything(self.seed, "dropout", self.loop.epoch, self.loop.step, *([crew.rank] if crew.rank else []))
+        losses_MT = []
+        for index, micro in enumerate(split_batch(batch, num_micro)):
+            share = next(itertools.islice(split_batch(micro, crew.size), crew.rank, None))
+            more = index + 1 < num_micro
+            with crew.apart(self._joined) if more else nullcontext():
+                losses_MT.append(self._add_gradients(share, loss_of))
+        absent = {task.name for task in self.tasks} - {task.name for task in labelled}
+        if counted is not labelled:  # as in one process, what serves no labelled task has no gradient, not a zero one
+            for parameter in parameters_of_only(self.loop.network, absent):
+                parameter.grad = None
+        losses_T = crew.sum(torch.stack(losses_MT).sum(0)) if num_micro * crew.size > 1 else losses_MT[0]
+        return dict(zip(loss_of, losses_T.tolist(), strict=True))
+
+    def _add_gradients(self, share: Batch, loss_of: Mapping[str, Loss]) -> Tensor:
+        """Add the gradients of a share of a batch to those there are, and return its part of every loss."""
+        sent = self.compute.send(share)
+        with self.compute.casting():
+            outputs = self._run(sent["image"])
+        losses = {name: loss(outputs[name], sent[name]) for name, loss in loss_of.items()}
+        weights = {task.name: get_loss_weight(task) for task in self.tasks}
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        (total if self.crew.size == 1 else total * self.crew.size).backward()  # a crew takes the mean of its gradients
+        return torch.stack([loss.detach() for loss in losses.values()])
+
+    def _finish_epoch(self, stage: str) -> list[Message]:
+        """Write the epoch's row of history, move on, and return a sentence per task that had no labels in it."""
         loop = self.loop
         means = {f"loss {task}": total / count for task, (total, count) in loop.loss_sums.items()}
-        loop.history.append({"epoch": loop.epoch + 1, **means})
+        absent = [task.name for task in self.tasks if task.name not in loop.loss_sums]
+        loop.history.append({"epoch": loop.epoch + 1, **means, **{f"{ABSENT}{task}": 1.0 for task in absent}})
         loop.epoch, loop.step, loop.loss_sums = loop.epoch + 1, 0, {}
+        return describe_absence(absent, epoch=loop.epoch, stage=stage)

@@ -20,7 +20,8 @@ from search.run_state import State
 class SearchLoop:
     """The parts of a running search that change, network and optimisers among them.
 
-    `step` counts the batches done in this epoch: first those of the logits, then those of the weights.
+    `step` counts the batches done in this epoch: first those of the logits, then those of the weights. Of held-out
+    losses, weighted and by task, it keeps those of this epoch's batches, each task's latest mean, and each task's first.
     """
 
     network: Supergraph
@@ -31,7 +32,9 @@ class SearchLoop:
     epoch: int = 0
     step: int = 0
     row: dict[str, Any] = field(default_factory=dict)
-    held_out_losses: list[float] = field(default_factory=list)
+    held_out_losses: list[dict[str, float]] = field(default_factory=list)
+    held_out_means: dict[str, float] = field(default_factory=dict)
+    first_losses: dict[str, float] = field(default_factory=dict)
     loss_sums: dict[str, list[float]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -45,7 +48,7 @@ class SearchLoop:
             "weight_optimiser": self.weight_optimiser.state_dict(),
             "controller": asdict(self.controller),
             "row": self.row,
-            "held_out_losses": self.held_out_losses,
+            "held_out": [self.held_out_losses, self.held_out_means, self.first_losses],
             "loss_sums": self.loss_sums,
             "history": self.history,
         }
@@ -59,5 +62,6 @@ class SearchLoop:
         self.arch_optimiser.load_state_dict(state["arch_optimiser"])
         self.weight_optimiser.load_state_dict(state["weight_optimiser"])
         self.controller = BudgetController(**state["controller"])
-        self.row, self.held_out_losses = state["row"], state["held_out_losses"]
+        self.row = state["row"]
+        self.held_out_losses, self.held_out_means, self.first_losses = state["held_out"]
         self.loss_sums, self.history = state["loss_sums"], state["history"]

@@ -51,7 +51,7 @@ def search_architecture(study: OpenStudy, folder: str, stage: str, budget_madds:
             started,
             lambda: _build_supergraph(study),
             data.train,
-            study.ground.device,
+            study.ground.compute,
         ),
         surroundings=around,
         folder=folder,

@@ -16,7 +16,7 @@ from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo, resolve_tasks
 from search.errors import BudgetError, ResumeError
 from search.lut import measure_costs
-from search.networks import choose_device
+from search.networks import choose_compute
 from search.ports import Message, Reporter, Surroundings
 from search.results import Study, StudyCosts, StudyTask
 from search.spec import JobSpec, budget_name, resolve_budget
@@ -56,14 +56,14 @@ def open_study(spec: JobSpec, surroundings: Surroundings) -> OpenStudy:
         SearchError, ModelsError: The job cannot be run as asked.
         RunCancelledError: It was asked to stop while samples were prepared.
     """
-    device = choose_device(surroundings.device)
+    compute = choose_compute(surroundings)
     info = find_dataset(spec.dataset, spec.data.definition, surroundings)
     tasks = resolve_tasks(info, spec.tasks)
     costs = measure_costs(spec.backbone, tasks, spec.data.input_size, info.image_channels, surroundings.cache_dir)
     budgets = {budget_name(budget): _check_budget(budget, costs, surroundings.reporter) for budget in spec.budgets}
     weights = open_weights(spec.weights, spec.backbone, surroundings.weights)
     data = load_samples(info, tasks, spec.data, surroundings)  # after all that can be refused: it may take minutes
-    ground = TrainingGround(info, data, spec.retrain, spec.preset, spec.seed, device, surroundings, weights)
+    ground = TrainingGround(info, data, spec.retrain, spec.preset, spec.seed, compute, surroundings, weights)
     return OpenStudy(spec, tasks, costs, budgets, ground)
 
 

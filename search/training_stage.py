@@ -19,7 +19,7 @@ from search.data.loading import LoadedData, load_data
 from search.errors import DatasetError, RunCancelledError, StateFileError
 from search.evaluate import evaluate
 from search.latency import measure_latency
-from search.networks import build_network, choose_device, load_network
+from search.networks import build_network, choose_compute, load_network
 from search.pictures import draw_predictions
 from search.ports import StageFinished, StageProgress, StageStarted, Surroundings
 from search.presets import get_recipe
@@ -27,6 +27,8 @@ from search.results import Evaluation, MetricValue
 from search.retrain import Retraining
 from search.run_state import seed_everything
 from search.spec import DataSpec, TrainSpec, WeightsSpec
+from search.training.compute import Compute
+from search.training.labels import check_labels
 from search.weights import StartWeights, begin_from, open_weights
 
 EVALUATION_BATCH = 50  # images
@@ -43,7 +45,7 @@ class TrainingGround:
         recipe: How to train.
         preset: Name of that recipe, noted beside the metrics.
         seed: Names initial weights, order of the batches, augmentation and dropout.
-        device: Where to compute.
+        compute: Where and how to compute.
         around: Where files and events go.
         weights: What encoders start from; None for random weights.
     """
@@ -53,9 +55,14 @@ class TrainingGround:
     recipe: TrainSpec
     preset: str
     seed: int
-    device: torch.device
+    compute: Compute
     around: Surroundings
     weights: StartWeights | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Return where to compute."""
+        return self.compute.device
 
     def tasks_of(self, architecture: Architecture) -> tuple[TaskInfo, ...]:
         """Return what the dataset says of the tasks of an architecture."""
@@ -87,6 +94,7 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
     """Return the samples at full resolution, reporting the rendering of those that are not on disk yet.
 
     Raises:
+        DatasetError: They cannot be read, or none of the training samples has a label of some task.
         RunCancelledError: It was asked to stop; what is on disk by then is kept.
     """
     stage = f"load {info.name}"
@@ -98,6 +106,7 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
 
     place = around.datasets.place(info.name)
     data = load_data(info, tasks, spec, place=place, cache_dir=around.cache_dir, progress=progress)
+    check_labels(data.train, tasks, what=f"training samples of dataset '{info.name}'", on_batch=progress)
     around.reporter.emit(StageFinished(stage))
     return data
 
@@ -118,12 +127,12 @@ def open_ground(
     """
     info = surroundings.datasets.get_trainable(dataset)
     check_fits_dataset(architecture, info)
-    device = choose_device(surroundings.device)
+    compute = choose_compute(surroundings)
     recipe = get_recipe(preset, architecture.backbone)
     tasks = tuple(info.task(name) for name in architecture.tasks)
     start = open_weights(weights, architecture.backbone, surroundings.weights)
     data = load_samples(info, tasks, recipe.data_spec(info, architecture.input_size), surroundings)
-    return TrainingGround(info, data, recipe.retrain, preset, seed, device, surroundings, start)
+    return TrainingGround(info, data, recipe.retrain, preset, seed, compute, surroundings, start)
 
 
 def train_network(ground: TrainingGround, architecture: Architecture, folder: str, stage: str) -> Evaluation:
@@ -201,8 +210,10 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
     seed_everything(ground.seed, "initial weights")
     network = build_network(architecture)
     note = begin_from(network, ground.weights, around.reporter)
-    network.to(ground.device)
-    training = Retraining(network, ground.tasks_of(architecture), ground.data.train, ground.recipe, ground.seed)
+    ground.compute.place(network)
+    tasks = ground.tasks_of(architecture)
+    check_labels(ground.data.val, tasks, what=f"validation samples of dataset '{ground.info.name}'")
+    training = Retraining(network, tasks, ground.data.train, ground.recipe, ground.seed, compute=ground.compute)
     history = training.run(
         store=around.store,
         state_name=state_name,

@@ -23,6 +23,7 @@ from search.ports import ArtifactStore, Cancelled, MemoryReporter, MemoryStore, 
 from search.retrain import Retraining
 from search.spec import OptimiserSpec, SearchSpec, TrainSpec
 from search.tasks import KINDS
+from search.training.compute import Compute
 
 CPU = torch.device("cpu")
 ADAM = OptimiserSpec(method="adam", learning_rate=4e-3, weight_decay=0.0)
@@ -128,12 +129,21 @@ class Lab:
         return MadeUpDataset(self.tasks, blank=blank)
 
     def search(
-        self, spec: SearchSpec = SEARCH, *, dataset: MadeUpDataset | None = None, budget_madds: int = 180, seed: int = 0
+        self,
+        spec: SearchSpec = SEARCH,
+        *,
+        dataset: MadeUpDataset | None = None,
+        budget_madds: int = 180,
+        seed: int = 0,
+        compute: Compute | None = None,
     ) -> BilevelSearch:
         """Return a search that has not begun."""
         problem = SearchProblem(spec, "exact", self.tasks, self.costs, budget_madds, seed)
         return BilevelSearch(
-            problem, lambda: Supergraph(get_backbone(self.backbone), self.heads, 1), dataset or self.dataset(), CPU
+            problem,
+            lambda: Supergraph(get_backbone(self.backbone), self.heads, 1),
+            dataset or self.dataset(),
+            Compute(CPU) if compute is None else compute,
         )
 
     def training(
@@ -143,12 +153,15 @@ class Lab:
         branching: Branching | None = None,
         dataset: MadeUpDataset | None = None,
         seed: int = 0,
+        compute: Compute | None = None,
     ) -> Retraining:
         """Return a training that has not begun, of a network that is the same in every call."""
         torch.manual_seed(3)
         tree = branching or Branching.from_routing(self.names, [[0] * len(self.names), *[range(len(self.names))] * 4])
         network = BranchedNetwork(get_backbone("tiny4"), self.heads, 1, tree)
-        return Retraining(network, self.tasks, dataset or self.dataset(), spec, seed)
+        if compute is not None:
+            compute.place(network)
+        return Retraining(network, self.tasks, dataset or self.dataset(), spec, seed, compute=compute)
 
     def run(
         self, stage: Stage[Result], store: MemoryStore | None = None, *, stop_at: int | None = None

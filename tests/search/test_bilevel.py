@@ -96,7 +96,7 @@ def test_logits_and_weights_never_see_each_others_samples(lab: Lab) -> None:
     lab.run(lab.search(dataset=undisturbed))
     assert dataset.requests == undisturbed.requests
     seen = {index for request in dataset.requests for index in request}
-    both = set(search.arch_indices.tolist()), set(search.weight_indices.tolist())
+    both = set(search.plan.arch_indices.tolist()), set(search.plan.weight_indices.tolist())
     assert both[0] | both[1] == set(range(24)) >= seen
     assert both[0] & both[1] == set()
     assert all(set(request) <= both[0] or set(request) <= both[1] for request in dataset.requests)

@@ -107,7 +107,7 @@ def test_a_task_without_labels_keeps_its_own_branch(lab: Lab) -> None:
     before = {name: parameter.detach().clone() for name, parameter in training.loop.network.named_parameters()}
     history = lab.run(training)
     assert history is not None
-    assert [sorted(row) for row in history] == [["epoch", "loss a", "loss c"]] * 3
+    assert [sorted(row) for row in history] == [["epoch", "loss a", "loss c", "no labels b"]] * 3
     after = dict(training.loop.network.named_parameters())
     still = {name for name in before if torch.equal(before[name], after[name])}
     assert {name.split(".")[2] for name in still if name.startswith("layers.")} == {"1"}
@@ -118,7 +118,8 @@ def test_no_labels_at_all_change_no_weight(lab: Lab) -> None:
     """Without any label there is nothing to learn: parameters stay, the history has rows without losses."""
     training = lab.training(dataset=lab.dataset(blank=dict.fromkeys("abc", 255)))
     before = [parameter.detach().clone() for parameter in training.loop.network.parameters()]
-    assert lab.run(training) == [{"epoch": epoch} for epoch in (1, 2, 3)]
+    silent = {f"no labels {name}": 1.0 for name in lab.names}
+    assert lab.run(training) == [{"epoch": epoch, **silent} for epoch in (1, 2, 3)]
     assert all(map(torch.equal, before, training.loop.network.parameters()))
 
 
