@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from service.commands.runs import Device
 
 _PATH = click.Path(path_type=Path)
-_dataset = click.option("--dataset", required=True, metavar="NAME", help="Dataset; `bmtas datasets` lists them.")
+_dataset = click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME|FILE",
+    help="Dataset; `bmtas datasets` lists them. A dataset of your own: the path of its dataset.yaml.",
+)
 _backbone = click.option("--backbone", required=True, metavar="NAME", help="Backbone; `bmtas backbones` lists them.")
 _tasks = click.option("--tasks", metavar="A,B", help="Tasks, separated by commas; all of the dataset without it.")
 _architecture = click.option("--architecture", required=True, type=_PATH, help="An architecture.json.")
@@ -112,7 +117,9 @@ def cost(
 ) -> None:
     """Count multiply-adds and parameters; no data is needed."""
     from service.commands.cost import CostRequest, show_costs
+    from service.commands.dataset_choice import choose_dataset
 
+    dataset, shell = choose_dataset(dataset, shell)
     request = CostRequest(dataset, backbone, size, split_names(tasks), architecture)
     show_costs(request, shell, as_json=as_json)
 
@@ -164,9 +171,11 @@ def search(
     """Search a network for every budget, train it and compare it with the baselines."""
     from search.presets import build_spec
     from search.spec import parse_budget
-    from service.commands.runs import RunRequest, run_search
+    from service.commands.dataset_choice import choose_dataset
+    from service.commands.runs import RunRequest, list_resumable, run_search
     from service.commands.weights import find_weights
 
+    dataset, shell = choose_dataset(dataset, shell, list_resumable(out, resume=resume))
     start, shelf = find_weights(weights, backbone, shell)
     spec = build_spec(
         dataset=dataset,
@@ -207,22 +216,27 @@ def retrain(
     as_json: bool,
 ) -> None:
     """Train the network of an architecture.json and evaluate it."""
-    from service.commands.runs import RetrainRequest, RunRequest, run_retrain
+    from service.commands.dataset_choice import choose_dataset
+    from service.commands.runs import RetrainRequest, RunRequest, list_resumable, run_retrain
 
+    dataset, shell = choose_dataset(dataset, shell, list_resumable(out, resume=resume))
     request = RetrainRequest(architecture, dataset, preset, seed, weights)
     run_retrain(request, RunRequest(out, device, resume, as_json), shell)
 
 
 @bmtas.command(short_help="Measure trained networks.")
 @click.argument("folder", metavar="DIR", type=_PATH)
+@click.option(
+    "--dataset", metavar="NAME|FILE", help="Dataset to measure on; the one that the networks were searched on without."
+)
 @_device
 @_json
 @click.pass_obj
-def evaluate(shell: Shell, folder: Path, device: Device, as_json: bool) -> None:
+def evaluate(shell: Shell, folder: Path, dataset: str | None, device: Device, as_json: bool) -> None:
     """Measure the trained networks in DIR: a study, one of its candidates, or a retrained network."""
-    from service.commands.networks import evaluate_folder
+    from service.commands.networks import EvaluateRequest, evaluate_folder
 
-    evaluate_folder(folder, device, shell, as_json=as_json)
+    evaluate_folder(EvaluateRequest(folder, dataset, device, as_json), shell)
 
 
 @bmtas.command(short_help="Write a trained network as JSON, ONNX or pt2.")

@@ -16,6 +16,7 @@ from typing import Any
 
 from search.errors import OutputFolderError, ResumeError, StateFileError
 from service.artifacts import FolderStore
+from service.commands.dataset_choice import NOTE_NAME
 from service.commands.failures import find_sentence
 
 Job = Mapping[str, Any]
@@ -67,7 +68,7 @@ def _owned_store(folder: Path, job: Job, *, resume: bool) -> Iterator[FolderStor
         yield store
     except Exception as error:
         held = {entry.name for entry in folder.iterdir()}
-        if find_sentence(error) is not None and held <= {SPEC_NAME, _LOCK_NAME}:
+        if find_sentence(error) is not None and held <= {SPEC_NAME, NOTE_NAME, _LOCK_NAME}:
             for name in held:
                 (folder / name).unlink(missing_ok=True)
         raise
@@ -86,7 +87,7 @@ def check_resumable(folder: Path, job: Job) -> None:
     stored = load_job(folder)
     if stored == json.loads(_canonical(job)):
         return
-    lines = [f"{name} is {old} there and {new} here" for name, old, new in _differences(stored, job)]
+    lines = [_describe_difference(*difference) for difference in _differences(stored, job)]
     more = "" if len(lines) <= _MOST_DIFFERENCES else f", and {len(lines) - _MOST_DIFFERENCES} more"
     raise ResumeError(
         f"--resume needs the job that {folder} was started with, but {'; '.join(lines[:_MOST_DIFFERENCES])}{more}. "
@@ -173,6 +174,13 @@ def _lock(folder: Path) -> Iterator[None]:
                 f"another --out."
             ) from None
         yield
+
+
+def _describe_difference(name: str, old: str, new: str) -> str:
+    """Return the words for one field in which two jobs differ."""
+    if name.rpartition(".")[2] == "definition":  # hashes would tell a person nothing
+        return "the dataset.yaml or its lists of samples have changed since"
+    return f"{name} is {old} there and {new} here"
 
 
 def _differences(stored: Job, asked: Job, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -20,6 +20,7 @@ from search.ports import MemoryStore, Surroundings, never_cancelled
 from search.results import Candidate, Evaluation, Results
 from service.artifacts import write_whole
 from service.commands.cost import load_architecture
+from service.commands.dataset_choice import choose_dataset, recall_dataset
 from service.commands.folders import SPEC_NAME
 from service.commands.runs import Device, describe_metrics
 from service.commands.shell import Shell
@@ -34,6 +35,23 @@ ARCHITECTURE_NAME = "architecture.json"
 WEIGHTS_NAME = "weights.safetensors"
 EVALUATION_NAME = "evaluation.json"
 RESULTS_NAME = "results.json"
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to measure on what.
+
+    Attributes:
+        folder: A candidate, a retrained network or a study.
+        dataset: A name or the path of a dataset.yaml; None for the dataset that the networks were searched on.
+        device: Where to compute.
+        as_json: Whether stdout gets JSON, and stderr no progress.
+    """
+
+    folder: Path
+    dataset: str | None = None
+    device: Device = "auto"
+    as_json: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,42 +103,60 @@ class StoredNetwork:
             )
         return (self.folder / WEIGHTS_NAME).read_bytes()
 
+    def said_to_be_of(self, dataset: str) -> Architecture:
+        """Return its tree as one of a dataset, which may be another than it was searched on."""
+        origin = self.architecture.provenance.model_copy(update={"dataset": dataset})
+        return self.architecture.model_copy(update={"provenance": origin})
+
     def load_preset(self) -> str:
         """Return the preset it was trained with, which says on how many samples it is measured."""
         path = self.folder / EVALUATION_NAME
         return Evaluation.from_json_bytes(path.read_bytes(), str(path)).preset if path.is_file() else "quick"
 
 
-def evaluate_folder(folder: Path, device: Device, shell: Shell, *, as_json: bool) -> None:
+def evaluate_folder(request: EvaluateRequest, shell: Shell) -> None:
     """Measure every trained network in a folder and print their metrics.
 
     Raises:
         FolderContentError: The folder holds no trained network.
         SearchError: A file is corrupt, or the device is not there.
     """
-    networks = [(network, network.load_weights(), network.load_preset()) for network in load_networks(folder)]
-    style = choose_style(as_json=as_json, is_terminal=sys.stderr.isatty(), plain=shell.settings.plain_progress)
+    networks = [(network, network.load_weights(), network.load_preset()) for network in load_networks(request.folder)]
+    name, shell = find_dataset_of(networks[0][0], request.dataset, shell) if networks else ("", shell)
+    style = choose_style(as_json=request.as_json, is_terminal=sys.stderr.isatty(), plain=shell.settings.plain_progress)
     engine = shell.load_engine()
     with build_reporter(style, sys.stderr) as reporter:
         surroundings = Surroundings(
             store=MemoryStore(),  # an evaluation leaves nothing behind
             reporter=reporter,
             cancelled=never_cancelled,
-            device=device,
+            device=request.device,
             cache_dir=shell.settings.cache_dir,
             now=lambda: datetime.now(UTC),
             datasets=shell.datasets,
         )
         rows = {
             network.folder.resolve().name: engine.evaluate_candidate(
-                network.architecture, weights, preset, surroundings
+                network.said_to_be_of(name), weights, preset, surroundings
             )
             for network, weights, preset in networks
         }
-    if as_json:
+    if request.as_json:
         click.echo(json.dumps({name: describe_metrics(metrics) for name, metrics in rows.items()}, indent=2))
     else:
         print_table(build_metrics_table(rows), sys.stdout)
+
+
+def find_dataset_of(network: StoredNetwork, word: str | None, shell: Shell) -> tuple[str, Shell]:
+    """Return the dataset to take for a network: the one that a word means, or the one it was searched on.
+
+    Raises:
+        DatasetError: It is not where it was, or not usable.
+    """
+    if word is not None:
+        return choose_dataset(word, shell)
+    name = network.architecture.provenance.dataset
+    return name, recall_dataset(network.folder, name, shell)
 
 
 def export_folder(request: ExportRequest) -> None:

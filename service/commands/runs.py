@@ -23,6 +23,7 @@ from search.results import MetricValue, Results
 from search.spec import JobSpec
 from search.weights_shelf import EMPTY_SHELF, WeightsShelf
 from service.commands.cost import load_architecture
+from service.commands.dataset_choice import note_dataset
 from service.commands.folders import Job, choose_new_folder, claimed_folder, find_resumable_folder
 from service.commands.interruption import stop_requests
 from service.commands.shell import Shell
@@ -92,13 +93,16 @@ def run_retrain(retrain: RetrainRequest, request: RunRequest, shell: Shell) -> N
         RunCancelledError: The run was stopped; the message says how to go on.
     """
     architecture = load_architecture(retrain.architecture)
-    check_fits_dataset(architecture, shell.datasets.get_trainable(retrain.dataset))
+    info = shell.datasets.get_trainable(retrain.dataset)
+    check_fits_dataset(architecture, info)
     job = {
         "retrain": architecture.model_dump(mode="json"),
         "dataset": retrain.dataset,
         "preset": retrain.preset,
         "seed": retrain.seed,
     }
+    if info.definition is not None:
+        job["definition"] = info.definition
     weights, shelf = find_weights(retrain.weights, architecture.backbone, shell)
     if weights is not None:
         job["weights"] = weights.model_dump(mode="json")
@@ -119,6 +123,13 @@ def run_retrain(retrain: RetrainRequest, request: RunRequest, shell: Shell) -> N
 def describe_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, object]:
     """Return metrics as JSON values, a dict per task."""
     return {task: measured.model_dump(mode="json") for task, measured in metrics.items()}
+
+
+def list_resumable(out: Path | None, *, resume: bool) -> tuple[Path, ...]:
+    """Return the folders of runs that a command may go on with: the one it names, or all in runs/."""
+    if not resume:
+        return ()
+    return tuple(sorted(_RUNS.iterdir())) if out is None and _RUNS.is_dir() else () if out is None else (out,)
 
 
 def _choose_folder(base: Path, job: Job, request: RunRequest) -> Path:
@@ -157,6 +168,7 @@ def _surroundings(folder: Path, job: Job, request: RunRequest, shell: Shell) -> 
         build_reporter(style, sys.stderr) as reporter,
         stop_requests(lambda sentence: reporter.emit(Message(sentence))) as cancelled,
     ):
+        note_dataset(store, job["dataset"], shell)
         try:
             yield Surroundings(
                 store=store,

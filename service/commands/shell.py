@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from service.settings import Settings
@@ -54,17 +55,19 @@ class Shell:
     Attributes:
         settings: What the environment says.
         load_engine: Imports the method, torch with it.
+        dataset_files: Datasets that the command names by their files.
     """
 
     settings: Settings
     load_engine: Callable[[], Engine]
+    dataset_files: tuple[Path, ...] = ()
 
     @property
     def datasets(self) -> DatasetShelf:
         """Return the datasets that can be named on this machine."""
         from search.data.shelf import DatasetShelf  # noqa: PLC0415 - keeps pydantic and YAML out of `bmtas --help`
 
-        return DatasetShelf(self.settings.datasets_dir)
+        return DatasetShelf(self.settings.datasets_dir, self.dataset_files)
 
 
 def load_pipeline() -> Engine:
