@@ -90,14 +90,15 @@ def open_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(path, image, is_png, depth, has_alpha)
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Return an image as uint8 (H, W, 3), turned as its EXIF orientation says.
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turned: bool = True) -> NDArray[np.uint8]:
+    """Return an image as uint8 (H, W, 3), turned as its EXIF orientation says unless told otherwise.
 
     Grey and palette images become RGB; a pixel means the same in it.
 
     Args:
         path: A .jpg, .jpeg or .png file.
         max_pixels: Refused, before anything is decoded, is what announces more.
+        turned: False where labels are known to be drawn on the pixels as they are stored.
 
     Raises:
         SampleError: The image is missing, broken, too large, animated, 16-bit, CMYK or with alpha.
@@ -114,8 +115,8 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
         raise SampleError(f"Images must be RGB or grey, but {quote(path)} is {picture.image.mode}. Convert it to RGB.")
     picture.decode()
     with refusing(path, "image"):
-        turned = ImageOps.exif_transpose(picture.image)
-        image_HWC: NDArray[np.uint8] = np.asarray(turned.convert("RGB"), dtype=np.uint8).copy()
+        upright = ImageOps.exif_transpose(picture.image) if turned else picture.image
+        image_HWC: NDArray[np.uint8] = np.array(upright.convert("RGB"), dtype=np.uint8)
     return image_HWC
 
 

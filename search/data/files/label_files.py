@@ -70,7 +70,7 @@ def to_class_map(path: Path, numbers_HW: Numbers, *, num_classes: int, ignore: i
     return np.where(ignored_HW, IGNORE_LABEL, numbers_HW).astype(np.uint8)
 
 
-def read_binary_map(path: Path, *, size: Size, ignore: int | None = None) -> NDArray[np.uint8]:
+def read_binary_map(path: Path, *, size: Size, ignore: int | None = None, of_255: bool = False) -> NDArray[np.uint8]:
     """Return where something is, uint8 (H, W) in {0, 1, 255}, 255 where ignored.
 
     Without `ignore`, a file of 0 and 1 is taken as it is, and a grey one is split at half of white. With it, the file
@@ -80,13 +80,14 @@ def read_binary_map(path: Path, *, size: Size, ignore: int | None = None) -> NDA
         path: Grey or palette .png, or .npy of truth values or numbers.
         size: (H, W) of the image.
         ignore: Number in the file that stands for "no label".
+        of_255: Whether numbers are known to be shares of 255, so that 1 is next to nothing.
 
     Raises:
         SampleError: The file is missing, broken, in colour or of another size, or its numbers are not as above.
     """
     numbers_HW = _read_numbers(path, size)
     if ignore is None:
-        return _split_at_half(path, numbers_HW)
+        return _split_at_half(path, numbers_HW, of_255)
     ignored_HW = np.equal(numbers_HW, ignore)
     positive_HW = np.isin(numbers_HW, (1, IGNORE_LABEL)) & ~ignored_HW
     wrong = np.unique(numbers_HW[~(ignored_HW | positive_HW | np.equal(numbers_HW, 0))])
@@ -98,7 +99,7 @@ def read_binary_map(path: Path, *, size: Size, ignore: int | None = None) -> NDA
     return np.where(ignored_HW, IGNORE_LABEL, positive_HW).astype(np.uint8)
 
 
-def _split_at_half(path: Path, numbers_HW: Numbers) -> NDArray[np.uint8]:
+def _split_at_half(path: Path, numbers_HW: Numbers, of_255: bool) -> NDArray[np.uint8]:
     """Return 1 where a value is above half of the largest that its file can mean, uint8 (H, W)."""
     if numbers_HW.dtype.kind == "b":
         return numbers_HW.astype(np.uint8)
@@ -107,10 +108,10 @@ def _split_at_half(path: Path, numbers_HW: Numbers) -> NDArray[np.uint8]:
     lowest, highest = float(numbers_HW.min()), float(numbers_HW.max())
     if lowest < 0 or highest > IGNORE_LABEL:
         raise SampleError(f"{quote(path)} must hold 0 to 1 or 0 to 255, got {lowest:g} to {highest:g}. Mend the map.")
-    if highest <= 1:
+    if highest <= 1 and not of_255:
         return np.greater(numbers_HW, 0.5).astype(np.uint8)
     values = set(np.unique(numbers_HW).tolist())
-    if values <= {0, 1, IGNORE_LABEL} and {1, IGNORE_LABEL} <= values:
+    if not of_255 and values <= {0, 1, IGNORE_LABEL} and {1, IGNORE_LABEL} <= values:
         raise SampleError(
             f"{quote(path)} holds both 1 and 255, so it is not clear whether 255 is positive or ignored. "
             f"Name the ignored value (`ignore: 255`), or use 0 and 255 only."
@@ -118,13 +119,14 @@ def _split_at_half(path: Path, numbers_HW: Numbers) -> NDArray[np.uint8]:
     return np.greater(numbers_HW, IGNORE_LABEL / 2).astype(np.uint8)
 
 
-def read_normals(path: Path, *, size: Size) -> NDArray[np.float32]:
+def read_normals(path: Path, *, size: Size, lengths: tuple[float, float] = UNIT_LENGTHS) -> NDArray[np.float32]:
     """Return unit normals, float32 (H, W, 3), 255 in all three where there is none; axes as they are in the file.
 
     Args:
         path: .png or .jpg with value / 255 * 2 - 1, where colours far from any unit vector are no normals; or .npy
             (H, W, 3), uint8 of the same meaning or floats, where zero vectors and (255, 255, 255) are no normals.
         size: (H, W) of the image.
+        lengths: Shortest and longest vector that an eight-bit colour may mean.
 
     Raises:
         SampleError: The file is missing, broken or of another size, or holds values that are no numbers.
@@ -139,18 +141,14 @@ def read_normals(path: Path, *, size: Size) -> NDArray[np.float32]:
             raise SampleError(f"Normals must be an 8-bit RGB image, but {quote(path)} is not. Save them as such.")
         picture.decode()
         values_HW3 = np.asarray(picture.image)
-    return to_normals(path, values_HW3)
+    return _to_normals(path, values_HW3, lengths)
 
 
-def to_normals(path: Path, values_HW3: Numbers) -> NDArray[np.float32]:
-    """Return values (H, W, 3), coded in eight bits or floats, as unit normals, 255 in all three where there is none.
-
-    Raises:
-        SampleError: Floats that are no finite numbers.
-    """
+def _to_normals(path: Path, values_HW3: Numbers, lengths: tuple[float, float]) -> NDArray[np.float32]:
+    """Return values (H, W, 3), coded in eight bits or floats, as unit normals, 255 in all three where there is none."""
     if values_HW3.dtype == np.uint8:
         vectors_HW3 = values_HW3.astype(np.float32) / 255 * 2 - 1
-        shortest, longest = UNIT_LENGTHS
+        shortest, longest = lengths
     else:
         vectors_HW3 = values_HW3.astype(np.float32)
         shortest, longest = 1e-3, np.inf
