@@ -91,6 +91,8 @@ def compose_images(sources_NHW: Tensor, pairs_N2: Tensor) -> Tensor:
 class DigitsDataset:
     """One split of `digits`, in memory."""
 
+    in_memory = True
+
     def __init__(
         self,
         split: str,

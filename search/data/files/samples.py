@@ -7,7 +7,6 @@ to nothing. Shapes: B batch, C channels, H W pixels of the input.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.data.catalogue import IGNORE_LABEL, TaskInfo
+from search.data.cores import count_cores
 from search.data.files.filling import SampleMaker, compute_digests, fill
 from search.data.files.fitting import IMAGE, NATIVE_SIZE, NORMAL_IGNORED, Arrays, InputForm, Placement, place
 from search.data.files.sample_cache import DEFAULT_CACHE_BYTES, SampleCache
@@ -154,8 +154,7 @@ def open_files(
     """
     sample_ids = tuple(source.ids(request.split))[: request.num_samples]
     maker = SampleMaker(source, request.tasks, request.form, SampleCache(cache_dir / CACHE_FOLDER, cache_bytes))
-    # Ray and a person's OMP_NUM_THREADS bound torch's threads, and with them what this process may take.
-    num_processes = min(len(os.sched_getaffinity(0)), torch.get_num_threads())
+    num_processes = count_cores()
     digests = compute_digests(maker, sample_ids, num_processes)
     dataset = FileDataset(maker, request, sample_ids, digests)
     done = 0
