@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from search.data.cores import choose_num_workers, count_cores
 from search.data.loading import TaskDataset
 
 Batch = dict[str, Tensor]
@@ -73,6 +74,11 @@ class WaitClock:
         reading = self.waited_seconds, now - self._started
         self.waited_seconds, self._started = 0.0, now
         return reading
+
+
+def find_num_workers(dataset: TaskDataset) -> int:
+    """Return how many threads should prepare the batches of a dataset in this process; 0 for one in memory."""
+    return choose_num_workers(count_cores(), in_memory=getattr(dataset, "in_memory", False))
 
 
 @contextmanager

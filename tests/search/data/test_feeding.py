@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from search.data.feeding import PlannedBatch, WaitClock, feed
+from search.data.digits import DigitsDataset
+from search.data.feeding import PlannedBatch, WaitClock, feed, find_num_workers
 
 
 class NoiseDataset:
@@ -153,3 +154,9 @@ def test_a_clock_tells_waiting_from_working() -> None:
     with clock.waiting():
         pass
     assert clock.read() == (1.0, 10.0)
+
+
+def test_what_lies_in_memory_is_not_prepared_ahead() -> None:
+    """Other datasets get at least one thread, whatever the machine."""
+    assert find_num_workers(DigitsDataset("val", 2, ["left"])) == 0
+    assert find_num_workers(NoiseDataset()) >= 1
