@@ -6,19 +6,13 @@ Names are resolved here and nowhere else. Only lists and manifests are read; no 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from search.data.catalogue import DATASETS, DatasetInfo
 from search.data.files.manifest import MANIFEST_NAME, load_manifest
+from search.data.files.paper_layouts import PAPER_CONTENTS, PAPER_FOLDERS, describe_paper_dataset
 from search.errors import DatasetError, UnknownNameError
-
-PAPER_FOLDERS = {"pascal_context": "PASCAL_MT", "nyud": "NYUD_MT"}
-"""Folder of each of the paper's datasets below the datasets folder."""
-_LAYOUTS = {
-    "pascal_context": "JPEGImages/, ImageSets/Context/, semseg/, human_parts/, normals_distill/, sal_distill/ and "
-    "pascal-context/",
-    "nyud": "images/, segmentation/, normals/, depth/, edge/ and gt_sets/",
-}
 
 
 class DatasetShelf:
@@ -36,7 +30,7 @@ class DatasetShelf:
 
     def list(self) -> tuple[DatasetInfo, ...]:
         """Return the facts of all datasets: built-in ones, then people's own; files that are broken are left out."""
-        return (*DATASETS.values(), *(info for info, _ in self._list_own().values()))
+        return (*(self.get(name) for name in DATASETS), *(info for info, _ in self._list_own().values()))
 
     def list_trainable(self) -> tuple[DatasetInfo, ...]:
         """Return the facts of the datasets on which networks can be searched and trained here."""
@@ -44,15 +38,18 @@ class DatasetShelf:
 
     def list_problems(self) -> tuple[tuple[Path, str], ...]:
         """Return the files that look like datasets and are none, each with a sentence that says why."""
-        return tuple((file, reason) for file, reason in self._read_files() if isinstance(reason, str))
+        own = tuple((file, reason) for file, reason in self._read_files() if isinstance(reason, str))
+        return (*self._list_paper_problems(), *own)
 
     def get(self, name: str) -> DatasetInfo:
-        """Return the facts of a dataset.
+        """Return the facts of a dataset; of the paper's as they lie here, as published where they do not.
 
         Raises:
             UnknownNameError: No such dataset here.
         """
         if name in DATASETS:
+            with suppress(DatasetError):
+                return self._get_built_in(name)
             return DATASETS[name]
         own = self._list_own()
         if name not in own:
@@ -66,15 +63,15 @@ class DatasetShelf:
 
         Raises:
             UnknownNameError: No such dataset here.
-            DatasetError: Only its costs are known here, since its files are missing.
+            DatasetError: Only its costs are known here, since its files are missing or not usable.
         """
-        info = self.get(name)
+        info = self._get_built_in(name) if name in DATASETS else self.get(name)
         if not self.is_trainable(name):
             folder = (self.folder or Path("the datasets folder")) / PAPER_FOLDERS[name]
             raise DatasetError(
-                f"The files of '{name}' are not here: there is no folder {folder}. It must hold {_LAYOUTS[name]}; "
-                f"`bmtas dataset fetch {name}` downloads it where a network is. Until then its costs are known: "
-                f"bmtas cost --dataset {name}."
+                f"The files of '{name}' are not here: there is no folder {folder}. It must hold "
+                f"{PAPER_CONTENTS[name]}; `bmtas dataset fetch {name}` downloads it where a network is. "
+                f"Until then its costs are known: bmtas cost --dataset {name}."
             )
         return info
 
@@ -90,6 +87,21 @@ class DatasetShelf:
         if name in DATASETS:
             return None
         return self._list_own().get(name, (None, None))[1]
+
+    def _get_built_in(self, name: str) -> DatasetInfo:
+        """Return the facts of a dataset of the catalogue, or raise DatasetError where its folder is not usable."""
+        place = self.place(name)
+        return DATASETS[name] if place is None else describe_paper_dataset(name, place)
+
+    def _list_paper_problems(self) -> Iterator[tuple[Path, str]]:
+        """Yield the folders of the paper's datasets that cannot be used, each with a sentence that says why."""
+        for name in PAPER_FOLDERS:
+            place = self.place(name)
+            try:
+                self._get_built_in(name)
+            except DatasetError as error:
+                assert place is not None  # what is not here has no faults
+                yield place, str(error)
 
     def _list_own(self) -> dict[str, tuple[DatasetInfo, Path]]:
         """Return people's own datasets by name, with the file of each."""

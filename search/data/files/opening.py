@@ -7,10 +7,13 @@ from pathlib import Path
 
 from search.data.catalogue import DatasetInfo
 from search.data.files.manifest_source import open_manifest
+from search.data.files.nyud import NyudSource
+from search.data.files.paper_layouts import NYUD, PASCAL_CONTEXT
+from search.data.files.pascal_context import PascalContextSource
 from search.data.files.sources import SampleSource
 from search.errors import DatasetError
 
-_LAYOUTS: Mapping[str, Callable[[Path], SampleSource]] = {}
+_LAYOUTS: Mapping[str, Callable[[Path], SampleSource]] = {PASCAL_CONTEXT: PascalContextSource, NYUD: NyudSource}
 """What reads the folder of a dataset that is no dataset.yaml."""
 
 

@@ -7,6 +7,7 @@ import pytest
 from search.data.catalogue import DATASETS
 from search.data.shelf import BUILT_IN, DatasetShelf
 from search.errors import DatasetError, UnknownNameError
+from tests.search.data.files.paper_trees import write_nyud, write_pascal
 
 MANIFEST = """
 name: {name}
@@ -100,5 +101,10 @@ def test_the_papers_datasets_are_trained_on_where_they_lie(tmp_path: Path, name:
     with pytest.raises(DatasetError, match=rf"{folder}\. It must hold .*bmtas dataset fetch {name}"):
         shelf.get_trainable(name)
     (tmp_path / folder).mkdir()
-    assert shelf.get_trainable(name) == DATASETS[name]
-    assert shelf.place(name) == tmp_path / folder
+    with pytest.raises(DatasetError, match=r"train\.txt' is missing"):
+        shelf.get_trainable(name)
+    assert shelf.get(name) == DATASETS[name]
+    assert [place for place, _ in shelf.list_problems()] == [tmp_path / folder]
+    write_pascal(tmp_path / folder) if name == "pascal_context" else write_nyud(tmp_path / folder, "A")
+    assert shelf.get_trainable(name).tasks == DATASETS[name].tasks
+    assert (shelf.get(name).num_train, shelf.place(name)) == (2, tmp_path / folder)
