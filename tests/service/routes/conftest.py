@@ -7,6 +7,7 @@ import hashlib
 import json
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -222,11 +223,32 @@ def setting_changes() -> dict[str, Any]:
     return {}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that share a server once for each kind of database that their file names in DATABASES."""
+    kinds = getattr(metafunc.module, "DATABASES", None)
+    if kinds is not None and "database_kind" in metafunc.fixturenames:
+        metafunc.parametrize("database_kind", kinds, scope="module")
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, setting_changes: dict[str, Any]) -> Iterator[Server]:
-    """Return a server on SQLite that the tests of a file share."""
+def database_kind() -> str:
+    """Return what kind of database the shared server of a file keeps its data in."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest, database_kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Return a server that the tests of a file share."""
     folder = tmp_path_factory.mktemp("server")
-    with run_server(f"sqlite:///{folder / 'bmtas.db'}", build_settings(folder, **setting_changes)) as running:
+    url = f"sqlite:///{folder / 'bmtas.db'}"
+    if database_kind == "postgres":
+        cluster = request.getfixturevalue("postgres_cluster")
+        name = f"shared_{uuid.uuid4().hex}"
+        cluster.execute(f"CREATE DATABASE {name} TEMPLATE ready")
+        url = cluster.url(name)
+    with run_server(url, build_settings(folder, **request.getfixturevalue("setting_changes"))) as running:
         yield running
 
 

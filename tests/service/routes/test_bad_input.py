@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server
 
+DATABASES = ("sqlite", "postgres")
 URL = "/api/v1/searches"
 JSON = {"Content-Type": "application/json"}
 SEARCH = '{"dataset":"digits","backbone":"tiny4","budgets":["60%%"],"preset":"smoke"%s}'

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -16,12 +14,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from db.records.jobs import Progress
+from db.sql.engine import Database, build_engine, parse_url
+from db.sql.schema import event
 from service.server_settings import EventLimits
 
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server, StartServer
+
+DATABASES = ("sqlite", "postgres")
 
 
 @dataclass
@@ -112,16 +115,19 @@ def test_ids_older_than_what_is_kept_are_gone(server: Server) -> None:
     """A client that was away too long is told by 410 from where to start."""
     job_id = server.submit()["id"]
     server.ask().post(f"/api/v1/searches/{job_id}/cancel")
-    with contextlib.closing(sqlite3.connect(server.url.removeprefix("sqlite:///"))) as connection:
-        connection.execute("DELETE FROM event WHERE job_id = ? AND seq <= 2", [job_id])
-        connection.commit()
+    database = Database(build_engine(parse_url(server.url)))
+    database.write(lambda tx: tx.execute(delete(event).where(event.c.job_id == job_id, event.c.seq <= 2)))
+    database.close()
     response = server.ask().get(f"/api/v1/searches/{job_id}/events", headers={"Last-Event-ID": "0"})
     assert (response.status_code, response.json()["code"]) == (410, "events_gone")
 
 
-def test_two_hundred_clients_miss_nothing(start_server: StartServer) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
+def test_two_hundred_clients_miss_nothing(start_server: StartServer, request: pytest.FixtureRequest, kind: str) -> None:
     """200 clients, one of which never reads, each get every event once while the store is looked at by one (C11)."""
-    server = start_server(events=EventLimits(poll_seconds=0.05, ping_seconds=0.5, queue_size=20))
+    server = start_server(
+        request.getfixturevalue(f"{kind}_url"), events=EventLimits(poll_seconds=0.05, ping_seconds=0.5, queue_size=20)
+    )
     job_id = server.submit()["id"]
     with connect_many(server, job_id, 200) as connections:
         claim = server.claim()

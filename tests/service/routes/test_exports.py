@@ -15,6 +15,7 @@ from search.architecture import Architecture
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server
 
+DATABASES = ("sqlite", "postgres")
 CONTENT = os.urandom(1_000_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
 CANARY = b"canary-of-a-file-outside"

@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server
 
+DATABASES = ("sqlite", "postgres")
 PNG = b"\x89PNG\r\n\x1a\n" + os.urandom(5_000)
 ROUTING = b'{"format": "bmtas-routing"}\n'
 OFFERED = {

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tests.conftest import PostgresCluster
     from tests.service.routes.conftest import Server, StartServer
 
+DATABASES = ("sqlite", "postgres")
+
 
 def test_the_server_is_there_and_ready(server: Server) -> None:
     """Health says nothing but that it is there; readiness names its checks and the age of the oldest waiting job."""

@@ -13,6 +13,7 @@ from search.data.catalogue import get_dataset_info, resolve_tasks
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server, StartServer
 
+DATABASES = ("sqlite", "postgres")
 URL = "/api/v1/searches"
 SEARCH: dict[str, Any] = {"dataset": "digits", "backbone": "tiny4", "budgets": ["60%"], "preset": "smoke"}
 
