@@ -7,7 +7,7 @@ in minutes, "paper" follows Bruggemann et al., BMVC 2020, Sec. 4 and supplement.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.catalogue import get_backbone_info
 from search.data.catalogue import DatasetInfo, resolve_tasks
@@ -23,6 +23,28 @@ from search.spec import (
     WeightsSpec,
     parse_budget,
 )
+
+
+@dataclass(frozen=True)
+class PaperRun:
+    """How the paper trains on one of its datasets.
+
+    Attributes:
+        updates: Updates of the weights in the search, and of the network that is trained after it.
+        warmup_updates: Those before the first update of the logits.
+        resolution_scale: Side of the images in the search as a share of the input size.
+    """
+
+    updates: int
+    warmup_updates: int
+    resolution_scale: float
+
+
+PAPER_RUNS = {
+    "pascal_context": PaperRun(updates=40_000, warmup_updates=2_000, resolution_scale=1 / 2),
+    # Half of everything; of the warm-up the paper does not say so, but its code makes it a share of the whole.
+    "nyud": PaperRun(updates=20_000, warmup_updates=1_000, resolution_scale=2 / 3),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +70,23 @@ class Recipe:
             augment=self.augment,
             fit=info.fit,
             definition=info.definition,
+        )
+
+    def follow(self, run: PaperRun, num_train: int) -> Recipe:
+        """Return this recipe with as many whole epochs of so many samples as make the paper's updates."""
+        weight_samples = num_train - min(max(round(num_train * self.search.arch_fraction), 1), num_train - 1)
+        search_batches = max(1, weight_samples // self.search.batch_size)
+        epochs = max(2, run.updates // search_batches)
+        search = {
+            "epochs": epochs,
+            "warmup_epochs": min(max(1, run.warmup_updates // search_batches), epochs - 1),
+            "resolution_scale": run.resolution_scale,
+        }
+        train_epochs = max(1, run.updates // max(1, num_train // self.retrain.batch_size))
+        return replace(
+            self,
+            search=self.search.model_copy(update=search),
+            retrain=self.retrain.model_copy(update={"epochs": train_epochs}),
         )
 
 
@@ -134,8 +173,8 @@ RECIPES["paper", "resnet"] = Recipe(  # memory for half the images
 PRESETS = tuple(dict.fromkeys(preset for preset, _ in RECIPES))
 
 
-def get_recipe(preset: str, backbone: str) -> Recipe:
-    """Return what a preset fixes for a backbone, for those who train a network that is already found.
+def get_recipe(preset: str, backbone: str, info: DatasetInfo) -> Recipe:
+    """Return what a preset fixes for a backbone on a dataset; "paper" trains on the paper's as long as the paper.
 
     Raises:
         UnknownBackboneError: No such backbone.
@@ -144,7 +183,8 @@ def get_recipe(preset: str, backbone: str) -> Recipe:
     family = get_backbone_info(backbone).family
     if preset not in PRESETS:
         raise SettingError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
-    return RECIPES[preset, family]
+    recipe, run = RECIPES[preset, family], PAPER_RUNS.get(info.name)
+    return recipe if run is None or preset != "paper" else recipe.follow(run, info.num_train)
 
 
 def build_spec(  # noqa: PLR0913 - these are the words a person says
@@ -181,7 +221,7 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
     """
     info = datasets.get_trainable(dataset)
     chosen = tuple(task.name for task in resolve_tasks(info, tasks))
-    recipe = get_recipe(preset, backbone)
+    recipe = get_recipe(preset, backbone, info)
     if not budgets:
         raise SettingError("A search needs at least one budget such as 60% or 9.1G, got none. Add --budget.")
     if not 0 <= seed < 2**31:

@@ -128,7 +128,7 @@ def open_ground(
     info = surroundings.datasets.get_trainable(dataset)
     check_fits_dataset(architecture, info)
     compute = choose_compute(surroundings)
-    recipe = get_recipe(preset, architecture.backbone)
+    recipe = get_recipe(preset, architecture.backbone, info)
     tasks = tuple(info.task(name) for name in architecture.tasks)
     start = open_weights(weights, architecture.backbone, surroundings.weights)
     data = load_samples(info, tasks, recipe.data_spec(info, architecture.input_size), surroundings)

@@ -183,7 +183,7 @@ def plan_retrain(
     """
     info = datasets.get_trainable(dataset)
     check_fits_dataset(architecture, info)
-    recipe = get_recipe(preset, architecture.backbone)
+    recipe = get_recipe(preset, architecture.backbone, info)
     data = recipe.data_spec(info, architecture.input_size)
     study_key = _study_key(dataset, architecture.tasks, architecture.backbone, data, recipe.retrain, weights)
     spec = RetrainTrial(

@@ -1,6 +1,7 @@
 """Presets: every combination of words gives a whole job, and every wrong word a sentence."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from search.data.catalogue import DATASETS
 from search.errors import BudgetError, DatasetError, InputSizeError, SettingError, TaskSetError, UnknownNameError
 from search.presets import PRESETS, build_spec, get_recipe
 from search.spec import JobSpec
+from search.tasks import get_loss_weight
 
 EMBEDDED = [name for name, info in DATASETS.items() if info.embedded]
 DIGITS: dict[str, Any] = {"dataset": "digits", "tasks": ["left", "right"], "backbone": "tiny4", "budgets": ["60%"]}
@@ -81,9 +83,52 @@ def test_wrong_words_get_a_sentence(words: dict[str, Any], error: type[Exception
 def test_a_recipe_alone_is_that_of_a_job(preset: str, backbone: str) -> None:
     """A network that is trained outside a job gets the recipe and the samples it would get in one."""
     spec = build_spec(**(DIGITS | {"preset": preset, "backbone": backbone}))
-    recipe = get_recipe(preset, backbone)
+    recipe = get_recipe(preset, backbone, DATASETS["digits"])
     assert (recipe.search, recipe.retrain) == (spec.search, spec.retrain)
     assert recipe.data_spec(DATASETS["digits"], None) == spec.data
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "search", "train"),
+    [
+        # (batch size, epochs, warm-up epochs) of the search, (batch size, epochs) of the training after it
+        ("pascal_context", "mobilenet_v2", (16, 160, 8), (16, 128)),
+        ("pascal_context", "resnet50", (8, 80, 4), (8, 64)),
+        ("nyud", "mobilenet_v2", (16, 512, 25), (16, 408)),
+        ("nyud", "resnet50", (8, 253, 12), (8, 202)),
+    ],
+)
+def test_the_paper_is_followed_on_its_datasets(
+    dataset: str, backbone: str, search: tuple[int, ...], train: tuple[int, ...]
+) -> None:
+    """40,000 updates of the weights on PASCAL-Context, half of that on NYUD-v2, in whole epochs."""
+    info = DATASETS[dataset]
+    recipe = get_recipe("paper", backbone, info)
+    assert (recipe.search.batch_size, recipe.search.epochs, recipe.search.warmup_epochs) == search
+    assert (recipe.retrain.batch_size, recipe.retrain.epochs) == train
+    updates = search[1] * (round(info.num_train * 0.8) // search[0])
+    assert 0.98 < updates / (40_000 if dataset == "pascal_context" else 20_000) <= 1
+    assert recipe.search.resolution_scale == (0.5 if dataset == "pascal_context" else 2 / 3)
+
+
+@pytest.mark.parametrize(("dataset", "size"), [("pascal_context", (512, 512)), ("nyud", (425, 560))])
+def test_the_papers_images_are_padded_and_augmented(dataset: str, size: tuple[int, int]) -> None:
+    """At the paper's sizes; its weights of losses and of edges go with the tasks."""
+    info = DATASETS[dataset]
+    data = get_recipe("paper", "mobilenet_v2", info).data_spec(info, None)
+    assert (data.input_size, data.fit, data.augment, data.num_train) == (size, "pad", True, None)
+    assert info.task("edge").positive_weight == (0.95 if dataset == "pascal_context" else 0.8)
+    weights = {task.name: get_loss_weight(task) for task in info.tasks}
+    assert {"semseg": 1, "parts": 2, "sal": 5, "normals": 10, "edge": 50, "depth": 1}.items() >= weights.items()
+
+
+@pytest.mark.parametrize("num_train", [2, 3, 17, 100])
+def test_few_samples_of_the_paper_make_a_whole_recipe(num_train: int) -> None:
+    """A part of a dataset is trained on as long as all of it."""
+    info = replace(DATASETS["nyud"], num_train=num_train)
+    recipe = get_recipe("paper", "mobilenet_v2", info)
+    assert 0 < recipe.search.warmup_epochs < recipe.search.epochs <= 20_000
+    assert 0 < recipe.retrain.epochs <= 20_000
 
 
 def test_a_size_of_ones_own_is_kept() -> None:
