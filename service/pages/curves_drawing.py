@@ -129,7 +129,8 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
     across = (min(steps), max(steps)) if max(steps) > min(steps) else pad_span(steps, 0.5)
     up = pad_span(values, 0.06) if min(values) < 0 else (0.0, max(values) * 1.06 or 1.0)
     bottom = _HEIGHT - _BOTTOM
-    right = _WIDTH - _RIGHT - (_MARK_ROOM if any(line.mark for line in panel.lines) else 0)
+    is_marked = any(line.mark for line in panel.lines)
+    right = _WIDTH - _RIGHT - (_MARK_ROOM if is_marked else 0)
     plot = _Plot(across, up, right)
     body = text(4, 15, panel.title, size=12, attributes='font-weight="600"')
     for tick in choose_ticks(*up, max_ticks=4):
@@ -142,6 +143,7 @@ def panel_svg(panel: Panel, *, standalone: bool = False) -> str:
     body += text(right, _HEIGHT - 2, panel.across, size=10.5, anchor="end", fill="muted")
     body += "".join(_draw_line(line, plot) for line in panel.lines)
     body += "".join(_draw_shapes(line, plot) for line in panel.lines if line.mark)
+    body += "".join(_draw_hollow_shape(line, plot) for line in panel.lines if line.dashed and is_marked)
     body += _draw_marks([line for line in panel.lines if line.mark], plot)
     return frame(
         _WIDTH,
@@ -186,6 +188,14 @@ def _draw_shapes(line: Line, plot: _Plot) -> str:
     picks = sorted({int(share * num) for share in shares})
     shapes = "".join(shape_path(line.paint, *plot.place(*line.points[pick]), 3) for pick in picks)
     return f'<path class="shapes" d="{shapes}" fill="{task_colour(line.paint)}" stroke="{colour("surface")}"/>'
+
+
+def _draw_hollow_shape(line: Line, plot: _Plot) -> str:
+    """Return the shape of a dashed line, hollow, at a place along it that is each line's own."""
+    share = (line.paint % NUM_SHAPES + 0.5) / NUM_SHAPES
+    (first, value), (last, _) = line.points[0], line.points[-1]
+    outline = shape_path(line.paint, *plot.place(first + share * (last - first), value), 3)
+    return f'<path class="hollow" d="{outline}" fill="{colour("surface")}" stroke="{task_colour(line.paint)}"/>'
 
 
 def _draw_marks(lines: Sequence[Line], plot: _Plot) -> str:

@@ -204,7 +204,7 @@ def write_summary(shown: StudyFront) -> str:
     if shown.best is not None:
         words.append(f"The best{limit} is {shown.best.row.name}: {write_point(shown.best, shown.choices)}.")
     elif limit:
-        words.append(f"None costs less than {shown.choices.under}.")
+        words.append(f"No network costs less than {shown.choices.under}.")
     return " ".join(words).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
