@@ -47,14 +47,37 @@ def wait_until(check: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def find_listeners() -> set[tuple[str, int]]:
-    """Return (address in hexadecimal, port) of every TCP socket of this machine that listens."""
-    listening = "0A"
+    """Return (address in hexadecimal, port) of every TCP socket on which containers can be reached from this machine.
+
+    That is a socket of Docker's proxy, or of a container that shares this machine's network; what other programs of
+    this machine listen on is none of ours.
+    """
+    listening, inodes = "0A", find_container_sockets()
     rows = [
         line.split()
         for name in ("tcp", "tcp6")
         for line in Path(f"/proc/net/{name}").read_text("ascii").splitlines()[1:]
     ]
-    return {(row[1].split(":")[0], int(row[1].split(":")[1], 16)) for row in rows if row[3] == listening}
+    return {
+        (row[1].split(":")[0], int(row[1].split(":")[1], 16))
+        for row in rows
+        if row[3] == listening and row[9] in inodes
+    }
+
+
+def find_container_sockets() -> set[str]:
+    """Return the inodes of all sockets held by Docker's proxies and by processes with another root than this one."""
+    own_mounts = os.readlink("/proc/self/ns/mnt")
+    inodes = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended
+            if (process / "comm").read_text().strip() != "docker-proxy" and os.readlink(
+                process / "ns" / "mnt"
+            ) == own_mounts:
+                continue
+            links = [os.readlink(link) for link in (process / "fd").iterdir()]
+            inodes |= {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+    return inodes
 
 
 @dataclass(frozen=True)
