@@ -21,6 +21,7 @@ import click
 from search.errors import RunCancelledError
 from service.commands.cli_jobs import JOB_COMMANDS
 from service.commands.cli_serve import SERVE_COMMANDS
+from service.commands.datasets.cli import dataset as dataset_group
 from service.commands.failures import EXIT_REFUSED, EXIT_STOPPED, find_sentence
 from service.commands.shell import Shell, load_pipeline
 from service.settings import load_settings, prepare_process
@@ -117,7 +118,7 @@ def cost(
 ) -> None:
     """Count multiply-adds and parameters; no data is needed."""
     from service.commands.cost import CostRequest, show_costs
-    from service.commands.dataset_choice import choose_dataset
+    from service.commands.datasets.choice import choose_dataset
 
     dataset, shell = choose_dataset(dataset, shell)
     request = CostRequest(dataset, backbone, size, split_names(tasks), architecture)
@@ -171,7 +172,7 @@ def search(
     """Search a network for every budget, train it and compare it with the baselines."""
     from search.presets import build_spec
     from search.spec import parse_budget
-    from service.commands.dataset_choice import choose_dataset
+    from service.commands.datasets.choice import choose_dataset
     from service.commands.runs import RunRequest, list_resumable, run_search
     from service.commands.weights import find_weights
 
@@ -216,7 +217,7 @@ def retrain(
     as_json: bool,
 ) -> None:
     """Train the network of an architecture.json and evaluate it."""
-    from service.commands.dataset_choice import choose_dataset
+    from service.commands.datasets.choice import choose_dataset
     from service.commands.runs import RetrainRequest, RunRequest, list_resumable, run_retrain
 
     dataset, shell = choose_dataset(dataset, shell, list_resumable(out, resume=resume))
@@ -268,7 +269,7 @@ def demo(shell: Shell, out: Path, device: Device, once: bool) -> None:
     run_demo(DemoPlace(out, device, once=once), shell)
 
 
-for _command in (*SERVE_COMMANDS, *JOB_COMMANDS):
+for _command in (*SERVE_COMMANDS, *JOB_COMMANDS, dataset_group):
     bmtas.add_command(_command)
 
 

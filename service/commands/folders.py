@@ -16,7 +16,7 @@ from typing import Any
 
 from search.errors import OutputFolderError, ResumeError, StateFileError
 from service.artifacts import FolderStore
-from service.commands.dataset_choice import NOTE_NAME
+from service.commands.datasets.choice import NOTE_NAME
 from service.commands.failures import find_sentence
 
 Job = Mapping[str, Any]

@@ -20,7 +20,7 @@ from search.ports import MemoryStore, Surroundings, never_cancelled
 from search.results import Candidate, Evaluation, Results
 from service.artifacts import write_whole
 from service.commands.cost import load_architecture
-from service.commands.dataset_choice import choose_dataset, recall_dataset
+from service.commands.datasets.choice import choose_dataset, recall_dataset
 from service.commands.folders import SPEC_NAME
 from service.commands.runs import Device, describe_metrics
 from service.commands.shell import Shell

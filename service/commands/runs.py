@@ -23,7 +23,7 @@ from search.results import MetricValue, Results
 from search.spec import JobSpec
 from search.weights_shelf import EMPTY_SHELF, WeightsShelf
 from service.commands.cost import load_architecture
-from service.commands.dataset_choice import note_dataset
+from service.commands.datasets.choice import note_dataset
 from service.commands.folders import Job, choose_new_folder, claimed_folder, find_resumable_folder
 from service.commands.interruption import stop_requests
 from service.commands.shell import Shell
