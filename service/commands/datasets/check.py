@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 
 from search.data.catalogue import TaskInfo
-from search.data.files.checking import SPLITS, check_source, compute_fingerprint
+from search.data.checks.checking import SPLITS, check_source, compute_fingerprint
 from search.data.files.file_hashes import FileHashes, name_hashes
-from search.data.files.findings import Findings, find_findings, save_findings
+from search.data.checks.findings import Findings, find_findings, save_findings
 from search.data.files.opening import open_source
 from search.data.files.reading_processes import count_processors
 from search.data.files.sources import SampleSource
@@ -125,7 +125,7 @@ def _draw(source: SampleSource, tasks: tuple[TaskInfo, ...], found: Findings, ta
     """Draw some sound samples into a file, with their labels of sound tasks."""
     # Imports torch, which the check itself does without.
     from search.contact_sheet import choose_samples, draw_contact_sheet  # noqa: PLC0415
-    from search.data.files.checking import examine_sample  # noqa: PLC0415
+    from search.data.checks.checking import examine_sample  # noqa: PLC0415
 
     every = [sample_id for split in SPLITS for sample_id in source.ids(split)]
     sound = [

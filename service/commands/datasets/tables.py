@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from search.data.files.findings import FaultGroup, Findings, TaskFindings
+from search.data.checks.findings import FaultGroup, Findings, TaskFindings
 from service.commands.tables import build_table, print_table
 
 _MOST_CLASSES = 40

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.catalogue import IGNORE_LABEL, TaskInfo
-from search.data.files.findings import ClassCount, DepthRange, TaskFindings
+from search.data.checks.findings import ClassCount, DepthRange, TaskFindings
 from search.data.files.sources import Label, Split
 
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)

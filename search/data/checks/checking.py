@@ -15,8 +15,8 @@ from functools import partial
 
 from search.data.catalogue import TaskInfo
 from search.data.files.file_hashes import FileHashes
-from search.data.files.findings import NUM_NAMED, FaultGroup, Findings, TaskFindings
-from search.data.files.label_statistics import LabelCounts, count_label, describe_counts
+from search.data.checks.findings import NUM_NAMED, FaultGroup, Findings, TaskFindings
+from search.data.checks.label_statistics import LabelCounts, count_label, describe_counts
 from search.data.files.reading_processes import map_in_processes
 from search.data.files.sources import Sample, SampleSource, Split
 from search.errors import SampleError
