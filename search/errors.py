@@ -69,6 +69,10 @@ class DivergedError(SearchError):
     """The training left all bounds: a loss or a metric is no finite number. Lower the learning rate."""
 
 
+class CrewLostError(SearchError):
+    """One of the processes that train a network together is gone; its state is saved and `--resume` continues it."""
+
+
 class UnschedulableError(SearchError):
     """No machine has the resources that a trial asks for."""
 

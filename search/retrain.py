@@ -163,7 +163,7 @@ class Retraining:
 
     def _collect_gradients(self, batch: Batch, labelled: Sequence[TaskInfo]) -> dict[str, float]:
         """Leave in the parameters the gradients of the weighted sum of losses, and return the losses, unweighted."""
-        crew, num_micro = self.crew, self.spec.accumulate
+        crew, num_micro = self.crew, min(self.spec.accumulate, len(batch["image"]))
         # In step with each other, processes need the same graph, also where one has no labels of a task in its share.
         counted = labelled if crew.size == 1 else self.tasks
         loss_of = build_losses(counted, batch, num_micro * crew.size)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import save as save_safetensors
 
 from models.branched import BranchedNetwork
 from search.architecture import Architecture, check_fits_dataset
@@ -19,12 +18,12 @@ from search.data.loading import LoadedData, load_data
 from search.errors import DatasetError, RunCancelledError, StateFileError
 from search.evaluate import evaluate
 from search.latency import measure_latency
+from search.lesson import Lesson, pack_weights, teach
 from search.networks import build_network, choose_compute, load_network
 from search.pictures import draw_predictions
 from search.ports import StageFinished, StageProgress, StageStarted, Surroundings
 from search.presets import get_recipe
 from search.results import Evaluation, MetricValue
-from search.retrain import Retraining
 from search.run_state import seed_everything
 from search.spec import DataSpec, TrainSpec, WeightsSpec
 from search.training.compute import Compute
@@ -210,24 +209,15 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
     seed_everything(ground.seed, "initial weights")
     network = build_network(architecture)
     note = begin_from(network, ground.weights, around.reporter)
-    ground.compute.place(network)
     tasks = ground.tasks_of(architecture)
     check_labels(ground.data.val, tasks, what=f"validation samples of dataset '{ground.info.name}'")
-    training = Retraining(network, tasks, ground.data.train, ground.recipe, ground.seed, compute=ground.compute)
-    history = training.run(
-        store=around.store,
-        state_name=state_name,
-        stage=stage,
-        reporter=around.reporter,
-        cancelled=around.cancelled,
-        seconds_between_saves=around.seconds_between_saves,
-    )
+    lesson = Lesson(architecture, tasks, ground.data.train, ground.recipe, ground.seed, stage, state_name)
+    history = teach(network, lesson, ground.compute, around)
     if history is None:
         raise RunCancelledError
     metrics = measure_network(ground, network, architecture, f"evaluate {stage}")
     latency = measure_latency(network, ground.data.val.batch([0])["image"].to(ground.device))
-    weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in network.state_dict().items()}
-    around.store.write(f"{folder}weights.safetensors", save_safetensors(weights))
+    around.store.write(f"{folder}weights.safetensors", pack_weights(network))
     evaluation = Evaluation(
         preset=ground.preset,
         madds=architecture.madds,

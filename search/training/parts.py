@@ -20,10 +20,8 @@ Batch = dict[str, Tensor]
 
 
 def split_batch(batch: Mapping[str, Tensor], num_parts: int) -> Iterator[Batch]:
-    """Yield a batch in parts that differ by one sample at most; the whole batch itself for one part."""
-    if num_parts == 1:
-        yield dict(batch)
-        return
+    """Yield a batch in parts that differ by one sample at most, fewer where it has fewer samples; itself for one."""
+    num_parts = min(num_parts, len(batch["image"]))
     chunks = {name: tensor.tensor_split(num_parts) for name, tensor in batch.items()}
     for part in range(num_parts):
         yield {name: pieces[part] for name, pieces in chunks.items()}

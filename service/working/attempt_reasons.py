@@ -10,7 +10,14 @@ from collections.abc import Iterator
 
 from db.records.states import Reason
 from models.errors import ModelsError
-from search.errors import DatasetError, DivergedError, SearchError, UnknownNameError, UnschedulableError
+from search.errors import (
+    CrewLostError,
+    DatasetError,
+    DivergedError,
+    SearchError,
+    UnknownNameError,
+    UnschedulableError,
+)
 from service.errors import StorageError
 
 MAX_MESSAGE = 500
@@ -19,6 +26,7 @@ _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ..
     (DivergedError, Reason.DIVERGED),
     ((DatasetError, UnknownNameError), Reason.BAD_DATASET),
     (UnschedulableError, Reason.UNSCHEDULABLE),
+    (CrewLostError, Reason.INTERNAL),  # another attempt goes on from what was saved
     ((SearchError, ModelsError), Reason.BAD_SPEC),
     (StorageError, Reason.INTERNAL),
 )
