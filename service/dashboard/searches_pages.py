@@ -1,7 +1,7 @@
 """The list of searches: filtered and sorted by its address, page by page, its rows read again as jobs move.
 
-`/searches/rows` gives the same rows by their ids, which `static/searches.js` asks for when an event names one. With no
-search at all, the start page shows the command and the form that make the first.
+`/searches/rows` gives the same rows by their ids, which `static/lists/searches.js` asks for when an event names one.
+With no search at all, the start page shows the command and the form that make the first.
 """
 
 from __future__ import annotations

@@ -44,8 +44,9 @@ router = APIRouter(route_class=StaticRoute, include_in_schema=False)
 
 @functools.cache
 def load_files() -> Mapping[str, bytes]:
-    """Return the content of all files by name."""
-    return {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES}
+    """Return the content of all files by name, that of its room before it: {"live.js": ..., "study/front.js": ...}."""
+    paths = [path for path in sorted(FOLDER.rglob("*")) if path.suffix in _TYPES]
+    return {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in paths}
 
 
 @functools.cache
@@ -68,7 +69,7 @@ def asset(name: str) -> str:
     return f"/static/{compute_version()}/{name}"
 
 
-@router.get("/static/{version}/{name}", name="get_static_file")
+@router.get("/static/{version}/{name:path}", name="get_static_file")
 async def get_static_file(_: Public, request: Request, version: str, name: str) -> Response:
     """Send a file; under the address of other contents it is not to be kept."""
     content = load_files().get(name)

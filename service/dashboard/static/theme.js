@@ -1,13 +1,15 @@
 // Colours: as the system, light or dark, remembered. No module, so that it runs before anything is painted.
 (() => {
   const root = document.documentElement;
-  const order = ["system", "light", "dark"];
+  /** @type {Record<string, string>} */
   const signs = { system: "◐", light: "☀", dark: "☾" };
+  const order = Object.keys(signs);
 
   /** @returns {string} the remembered choice */
   const read = () => {
     try {
-      return order.includes(localStorage.getItem("theme")) ? localStorage.getItem("theme") : "system";
+      const kept = localStorage.getItem("theme") ?? "";
+      return order.includes(kept) ? kept : "system";
     } catch {
       return "system"; // storage may be forbidden
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import httpx
@@ -58,7 +59,7 @@ def test_a_page_says_who_may_see_it() -> None:
 def test_pages_are_not_part_of_the_api(site: Site) -> None:
     """The description of the API names no page."""
     paths = httpx.get(f"{site.address}/openapi.json", trust_env=False).json()["paths"]
-    assert not {"/", "/searches", "/studies", "/sign-in", "/static/{version}/{name}"} & set(paths)
+    assert not {"/", "/searches", "/studies", "/sign-in", "/static/{version}/{name:path}"} & set(paths)
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/nothing"])
@@ -90,10 +91,10 @@ def test_modules_import_what_is_there() -> None:
     """Every module that a script imports is a file of ours, by a relative name."""
     for name, content in load_files().items():
         if name.endswith(".js"):
-            for line in content.decode().splitlines():
-                if line.startswith("import ") or " from " in line.partition("//")[0]:
-                    wanted = line.rpartition('"./')[2].partition('"')[0] if '"./' in line else ""
-                    assert not wanted or (FOLDER / wanted).is_file(), f"{name}: {line}"
+            wanted = re.findall(r'^import (?:.* from )?"(\.[^"]+)";', content.decode(), re.MULTILINE)
+            for path in wanted:
+                assert (FOLDER / name).parent.joinpath(path).resolve().is_relative_to(FOLDER), f"{name}: {path}"
+                assert (FOLDER / name).parent.joinpath(path).is_file(), f"{name}: {path}"
 
 
 @pytest.mark.parametrize("path", PAGES)

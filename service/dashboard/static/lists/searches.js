@@ -1,7 +1,7 @@
 // The list of searches, live: rows whose job an event names are read again from the server and put in place, cell by
 // cell, so that focus stays. After a lost connection all rows are. Searches that are not on the page are announced.
 
-import { onConnection, subscribe } from "./live.js";
+import { onConnection, subscribe } from "../live.js";
 
 const PAUSE_MS = 400;
 const body = document.getElementById("rows");

@@ -1,6 +1,6 @@
 // Asks for exports and follows them; when one ends, the downloads are read again as the server writes them.
 
-import { ApiProblem, call } from "./api.js";
+import { ApiProblem, call } from "../api.js";
 
 const POLL_MS = 700;
 const MAX_POLL_MS = 5000;
@@ -25,7 +25,8 @@ async function refresh() {
   const had = document.activeElement?.id;
   shown.replaceWith(document.importNode(fresh, true));
   bindExports();
-  if (format) document.querySelector(`#downloads tr[data-format="${format}"]`)?.querySelector("a, button, th")?.focus?.();
+  const again = `#downloads tr[data-format="${format}"] :is(a, button)`;
+  if (format) /** @type {HTMLElement | null} */ (document.querySelector(again))?.focus({ preventScroll: true });
   else if (had) document.getElementById(had)?.focus({ preventScroll: true });
 }
 

@@ -30,7 +30,7 @@ export const hasPoint = (id) => byCost.some((point) => idOf(point) === id);
 export function bindPoints(area, onCard) {
   afterCard = onCard;
   const svg = area.querySelector("svg.study-front");
-  const found = /** @type {SVGAElement[]} */ ([...(svg?.querySelectorAll("a") ?? [])]);
+  const found = /** @type {SVGAElement[]} */ ([...(svg?.querySelectorAll("a[id]") ?? [])]);
   const places = new Map(found.map((point) => [point, middle(point)]));
   const place = (/** @type {SVGAElement} */ point) => places.get(point) ?? [0, 0];
   byCost = [...found].sort((a, b) => place(a)[0] - place(b)[0] || place(b)[1] - place(a)[1]);
@@ -72,11 +72,11 @@ function middle(point) {
 
 /** @param {Event} event */
 function onPoint(event) {
-  const point = /** @type {Element} */ (event.target).closest("a");
+  const point = /** @type {SVGAElement | null} */ (/** @type {Element} */ (event.target).closest("a[id]"));
   if (!point) return;
   if (event.type === "focusin") {
     byCost[current]?.setAttribute("tabindex", "-1");
-    current = byCost.indexOf(/** @type {SVGAElement} */ (point));
+    current = byCost.indexOf(point);
     point.setAttribute("tabindex", "0");
     showCard(idOf(point));
   } else {

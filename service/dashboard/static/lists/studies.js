@@ -1,5 +1,5 @@
 // The list of studies says when it is done; it has nothing else to do.
-import "./times.js";
+import "../times.js";
 
 const main = document.querySelector("main");
 if (main) main.dataset.state = "ready";

@@ -13,4 +13,4 @@ if (document.getElementById("routing")) {
   bindRouting(get("#routing"), get("#moment"), get("#moment-words"), get("#play"));
 }
 bindExports();
-get("main").dataset.state = "ready";
+/** @type {HTMLElement} */ (get("main")).dataset.state = "ready";

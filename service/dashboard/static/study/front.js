@@ -1,7 +1,7 @@
 // The page of a study. The server draws: a change of the choices fetches the same page under its new address and takes
 // over what is shown, so that every number is the server's, and the address always says what is seen.
 
-import { subscribe, onConnection } from "./live.js";
+import { subscribe, onConnection } from "../live.js";
 import { savePng } from "./picture.js";
 import { bindPoints, hasPoint, showCard, shownId } from "./points.js";
 

@@ -1,9 +1,10 @@
 // The page of a job, live: when something happened, the parts that may show it are asked for again and put in place.
 
-import { onConnection, subscribe } from "./live.js";
+import { onConnection, subscribe } from "../live.js";
 import { LogTail } from "./log_tail.js";
 
 const PAUSE_MS = 150; // events come in bursts
+/** @type {Record<string, number>} how long to wait at least before a part is asked for again */
 const LEAST_MS = { curves: 1500, attempts: 1500, trials: 700, summary: 500, head: 0, trouble: 0, history: 0 };
 const SHOWN_BY = {
   state: ["head", "trouble", "summary", "trials", "history", "attempts"],
@@ -16,7 +17,7 @@ const SHOWN_BY = {
 const main = /** @type {HTMLElement} */ (document.getElementById("content"));
 const page = /** @type {HTMLElement} */ (document.getElementById("job"));
 
-/** Parts that wait to be asked for again, and when each was last. */
+/** @type {Set<string>} parts that wait to be asked for again; below, when each was last */
 const waiting = new Set();
 /** @type {Map<string, number>} */
 const askedAt = new Map();
@@ -35,7 +36,7 @@ function refresh(names) {
 async function ask() {
   timer = 0;
   const now = performance.now();
-  const due = [...waiting].filter((name) => now - (askedAt.get(name) ?? -Infinity) >= LEAST_MS[name]);
+  const due = [...waiting].filter((name) => now - (askedAt.get(name) ?? -Infinity) >= (LEAST_MS[name] ?? 0));
   if (due.length) {
     asking = true;
     for (const name of due) {
