@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from search.data.catalogue import TaskInfo
-from search.data.files.file_hashes import FileHashes
 from search.data.checks.findings import NUM_NAMED, FaultGroup, Findings, TaskFindings
 from search.data.checks.label_statistics import LabelCounts, count_label, describe_counts
-from search.data.files.reading_processes import map_in_processes
+from search.data.files.file_hashes import FileHashes
+from search.data.files.reading_processes import limit_processes, map_in_processes
 from search.data.files.sources import Sample, SampleSource, Split
 from search.errors import SampleError
 
@@ -69,7 +69,8 @@ def check_source(
     for split in SPLITS:
         reports[split] = []
         examine = partial(examine_sample, source, tasks)
-        for report in map_in_processes(examine, source.ids(split), num_processes):
+        sample_ids = source.ids(split)
+        for report in map_in_processes(examine, sample_ids, limit_processes(num_processes, len(sample_ids))):
             reports[split].append(report)
             on_sample()
     together = [report for split in SPLITS for report in reports[split]]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from search.errors import SampleError
@@ -55,17 +56,17 @@ class FileHashes:
         """Keep what was found since; whoever writes last wins, and what is lost is hashed again."""
         if self._file is None or not self._changed:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(self._known), encoding="utf-8", errors="surrogateescape")
-        partial.replace(self._file)
+        partial = self._file.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}.partial")
+        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(self._known), encoding="utf-8", errors="surrogateescape")
+            partial.replace(self._file)
         self._changed = False
 
 
-def name_hashes(cache_dir: Path, dataset: str, place: str) -> Path:
-    """Return where the hashes of a dataset that lies somewhere are kept."""
-    key = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]
-    return cache_dir / HASHES_FOLDER / f"{dataset}-{key}.json"
+def name_hashes(cache_dir: Path, dataset: str) -> Path:
+    """Return where the hashes of a dataset's files are kept; their paths are absolute, so its place plays no role."""
+    return cache_dir / HASHES_FOLDER / f"{dataset}.json"
 
 
 def _load(file: Path) -> dict[str, list[int | str]]:

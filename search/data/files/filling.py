@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
-from pathlib import Path
+from functools import partial
 
 from search.data.catalogue import TaskInfo
+from search.data.files.file_hashes import FileHashes
 from search.data.files.fitting import Arrays, InputForm, count_bytes, fit_sample
+from search.data.files.places import naming_sample
+from search.data.files.reading_processes import limit_processes, map_in_processes
 from search.data.files.sample_cache import SampleCache
 from search.data.files.sources import SampleSource
 from search.errors import DatasetError, SampleError
 
 FORMAT_VERSION = 1
 """Raised whenever `fitting` gives other arrays for the same sample, or a source reads other labels from a file."""
-FEWEST_FOR_PROCESSES = 24
-"""Samples that have to be missing before it pays to start processes."""
 _THREADS_PER_PROCESS = 2
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class SampleMaker:
         """
         return fit_sample(self.source.read(sample_id, self.tasks), self.tasks, self.form)
 
-    def digest(self, sample_id: str) -> str:
+    def digest(self, sample_id: str, hashes: FileHashes) -> str:
         """Return the SHA-256 of all that a sample is read from, whatever the input's size.
 
         Raises:
@@ -64,7 +60,8 @@ class SampleMaker:
         """
         sha = hashlib.sha256(_line(self.source.info.name, self.source.info.definition, sample_id))
         for path in self.source.files(sample_id, self.tasks):
-            sha.update(_line(path.name, _hash_file(sample_id, path)))
+            with naming_sample(sample_id):
+                sha.update(_line(path.name, hashes.get(path)))
         return sha.hexdigest()
 
     def key(self, digest: str) -> str:
@@ -79,10 +76,29 @@ class SampleMaker:
             self.cache.store(key, arrays)
 
 
-def compute_digests(maker: SampleMaker, sample_ids: Sequence[str], num_processes: int) -> list[str]:
-    """Return the digest of every sample; reading is waiting for the most part, so threads do."""
+def compute_digests(
+    maker: SampleMaker, sample_ids: Sequence[str], num_processes: int, hashes: FileHashes | None = None
+) -> list[str]:
+    """Return the digest of every sample; reading is waiting for the most part, so threads do.
+
+    Raises:
+        SampleError: Files that cannot be read; the sentence names their samples.
+    """
+
+    known = FileHashes() if hashes is None else hashes
+
+    def find(sample_id: str) -> tuple[str, str | None]:
+        """Return the digest of a sample, or what is wrong with it."""
+        try:
+            return maker.digest(sample_id, known), None
+        except SampleError as error:
+            return "", str(error)
+
     with ThreadPoolExecutor(num_processes * _THREADS_PER_PROCESS) as pool:
-        return list(pool.map(maker.digest, sample_ids))
+        found = list(pool.map(find, sample_ids))
+    known.save()
+    _refuse([fault for _, fault in found if fault is not None], maker)
+    return [digest for digest, _ in found]
 
 
 def fill(
@@ -97,7 +113,7 @@ def fill(
         on_sample: Called after every sample; what it raises ends the filling, and what is kept by then stays.
 
     Raises:
-        SampleError: A file is not usable.
+        SampleError: Files that are not usable; the sentence names their samples.
         DatasetError: The cache cannot be written.
     """
     missing = []
@@ -107,18 +123,41 @@ def fill(
         else:
             missing.append((sample_id, key))
     room = _Room(maker, frozenset(key for _, key in keys))
+    items = ((sample_id, key, room.reserve()) for sample_id, key in missing)
+    faults = []
     try:
-        if num_processes < 2 or len(missing) < FEWEST_FOR_PROCESSES:
-            for sample_id, key in missing:
-                maker.keep(sample_id, key, room.reserve())
-                on_sample()
-        else:
-            _fill_in_processes(maker, missing, num_processes, room, on_sample)
+        for fault in map_in_processes(partial(_try_keep, maker), items, limit_processes(num_processes, len(missing))):
+            if fault is not None:
+                faults.append(fault)
+            on_sample()
     except OSError as error:
         raise DatasetError(
             f"Finished samples need a cache folder to write to, but '{maker.cache.folder}' gave: "
             f"{error.strerror or error}. Free some space there or name another cache folder."
         ) from error
+    _refuse(faults, maker)
+
+
+def _try_keep(maker: SampleMaker, item: tuple[str, str, bool]) -> str | None:
+    """Keep one sample of an id, its key and whether there is room; return what is wrong with it, None for nothing."""
+    try:
+        maker.keep(*item)
+    except SampleError as error:
+        return str(error)
+    return None
+
+
+def _refuse(faults: Sequence[str], maker: SampleMaker) -> None:
+    """Raise SampleError for samples that are not usable, all of them together."""
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise SampleError(faults[0])
+    more = f" ... and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
+    raise SampleError(
+        f"{len(faults)} samples of '{maker.source.info.name}' cannot be used. {' '.join(faults[:_MOST_NAMED])}{more} "
+        "`bmtas dataset check` names them all."
+    )
 
 
 class _Room:
@@ -138,73 +177,6 @@ class _Room:
             self._full = self._left_bytes < self._sample_bytes
         self._left_bytes -= self._sample_bytes
         return not self._full
-
-
-def _fill_in_processes(
-    maker: SampleMaker,
-    missing: Sequence[tuple[str, str]],
-    num_processes: int,
-    room: _Room,
-    on_sample: Callable[[], None],
-) -> None:
-    """Keep the missing samples, several at once; nothing is left running when this ends, however it ends."""
-    # Fresh processes: a copy of one that has started torch's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    pending: deque[Future[None]] = deque()
-    pool = ProcessPoolExecutor(num_processes, context, _begin_process, (maker,))
-    try:
-        for sample_id, key in missing:
-            pending.append(pool.submit(_keep_one, sample_id, key, room.reserve()))
-            if len(pending) > 4 * num_processes:
-                pending.popleft().result()
-                on_sample()
-        for future in pending:
-            future.result()
-            on_sample()
-    except BrokenProcessPool as error:
-        raise DatasetError(
-            "A process that read samples was ended from outside, perhaps for want of memory. Free some and start again."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_maker: SampleMaker | None = None
-"""What a helping process makes; sent once, not with every sample."""
-
-
-def _begin_process(maker: SampleMaker) -> None:
-    """Prepare a helping process: Ctrl-C is its parent's business, and it leaves when its parent does."""
-    global _maker  # noqa: PLW0603 - a process pool hands its workers nothing else that lasts
-    _maker = maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """End this process once its parent is gone, even by a kill."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _keep_one(sample_id: str, key: str, may_store: bool) -> None:
-    """Keep one sample in a helping process."""
-    assert _maker is not None  # _begin_process has run
-    _maker.keep(sample_id, key, may_store)
-
-
-def _hash_file(sample_id: str, path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SampleError(
-            f"Every file of a sample must be readable, but '{path.name}' of sample '{sample_id}' gave: "
-            f"{error.strerror or error}. Mend the file or its rights."
-        ) from error
 
 
 def _line(*parts: object) -> bytes:

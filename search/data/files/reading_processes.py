@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -25,18 +25,23 @@ def count_processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def map_in_processes(work: Callable[[_Item], _Result], items: Sequence[_Item], num_processes: int) -> Iterator[_Result]:
-    """Yield the result of every item, in order.
+def limit_processes(num_processes: int, num_items: int) -> int:
+    """Return how many of the allowed processes it pays to start for some items, 1 for this one alone."""
+    return num_processes if num_items >= FEWEST_FOR_PROCESSES else 1
+
+
+def map_in_processes(work: Callable[[_Item], _Result], items: Iterable[_Item], num_processes: int) -> Iterator[_Result]:
+    """Yield the result of every item, in order; nothing is left running however this ends.
 
     Args:
         work: What is done with an item; it is sent to each process once, so it must be picklable.
-        items: What to work on.
-        num_processes: Processes that may work, 1 for this one alone.
+        items: What to work on; taken one by one, as there is room for them.
+        num_processes: Processes that work, 1 for this one alone.
 
     Raises:
         DatasetError: A process was ended from outside.
     """
-    if num_processes < 2 or len(items) < FEWEST_FOR_PROCESSES:
+    if num_processes < 2:
         yield from map(work, items)
         return
     # Fresh processes: a copy of one that has started torch's threads may hang.

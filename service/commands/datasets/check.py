@@ -14,8 +14,8 @@ import click
 
 from search.data.catalogue import TaskInfo
 from search.data.checks.checking import SPLITS, check_source, compute_fingerprint
-from search.data.files.file_hashes import FileHashes, name_hashes
 from search.data.checks.findings import Findings, find_findings, save_findings
+from search.data.files.file_hashes import FileHashes, name_hashes
 from search.data.files.opening import open_source
 from search.data.files.reading_processes import count_processors
 from search.data.files.sources import SampleSource
@@ -64,7 +64,7 @@ def run_check(request: CheckRequest, shell: Shell) -> bool:
         build_reporter(style, sys.stderr) as reporter,
         stop_requests(lambda sentence: reporter.emit(Message(sentence))) as cancelled,
     ):
-        found = _find(source, tasks, place, _Watch(reporter, cancelled, shell.settings.cache_dir))
+        found = _find(source, tasks, _Watch(reporter, cancelled, shell.settings.cache_dir))
     if request.as_json:
         click.echo(found.to_json_bytes(), nl=False)
     else:
@@ -99,11 +99,11 @@ class _Watch:
         return count
 
 
-def _find(source: SampleSource, tasks: tuple[TaskInfo, ...], place: Path, watch: _Watch) -> Findings:
+def _find(source: SampleSource, tasks: tuple[TaskInfo, ...], watch: _Watch) -> Findings:
     """Return the findings that were kept for the files as they are, or those of a check now."""
     total = sum(len(source.ids(split)) for split in SPLITS)
     name = source.info.name
-    hashes = FileHashes(name_hashes(watch.cache_dir, name, str(place.resolve())))
+    hashes = FileHashes(name_hashes(watch.cache_dir, name))
     stage = f"compare {name}"
     fingerprint = compute_fingerprint(source, tasks, hashes, watch.follow(stage, total))
     watch.reporter.emit(StageFinished(stage))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.data.catalogue import DatasetInfo, TaskInfo
-from search.data.files.filling import FEWEST_FOR_PROCESSES
 from search.data.files.fitting import InputForm, count_bytes
+from search.data.files.reading_processes import FEWEST_FOR_PROCESSES
 from search.data.files.samples import FileDataset, SplitRequest, open_files
 from search.data.files.sources import Label, MemorySource, Sample
 from search.errors import DatasetError, SampleError
@@ -85,7 +85,7 @@ def _plain_label(label: Label, task: TaskInfo) -> Tensor:
 
 
 def test_a_batch_holds_what_the_files_hold(tmp_path: Path) -> None:
-    """Every value of every kind in the promised form; directions to a few thousandths of a degree."""
+    """Every value of every kind in the promised form; directions to a few hundredths of a degree."""
     samples = [_sample(0), _sample(1)]
     batch = _open(_source(*samples), tmp_path).batch([1, 0])
     assert list(batch) == ["image", *(task.name for task in TASKS)]
@@ -95,7 +95,7 @@ def test_a_batch_holds_what_the_files_hold(tmp_path: Path) -> None:
         for task in TASKS:
             found, wanted = batch[task.name][position : position + 1], _plain_label(sample.labels[task.name], task)
             assert found.dtype == wanted.dtype
-            assert torch.allclose(found, wanted, rtol=0, atol=1e-4 if task.kind == "normals" else 0), task.name
+            assert torch.allclose(found, wanted, rtol=0, atol=1e-3 if task.kind == "normals" else 0), task.name
 
 
 tasks_missing = st.lists(st.frozensets(st.sampled_from([task.name for task in TASKS])), min_size=1, max_size=4)
@@ -233,7 +233,7 @@ def test_stopping_keeps_what_is_done(num_samples: int, tmp_path: Path) -> None:
 def test_a_broken_sample_ends_the_opening(tmp_path: Path) -> None:
     """Before training, and its sentence names the file and the sample."""
     source = _source(_sample(0))
-    with pytest.raises(SampleError, match=r"'lost.png' of sample 's000'"):
+    with pytest.raises(SampleError, match=r"^Sample 's000': .*'lost.png' gave"):
         _open(replace(source, paths={"s000": [tmp_path / "lost.png"]}), tmp_path)
 
 
@@ -269,3 +269,11 @@ def test_augmentation_needs_both_the_setting_and_a_generator(tmp_path: Path) -> 
     changed = [augmented.batch([0, 1], torch.Generator().manual_seed(1)) for _ in range(2)]
     assert not torch.equal(changed[0]["image"], reference)
     assert all(torch.equal(changed[0][name], changed[1][name]) for name in changed[0])
+
+
+def test_all_broken_samples_are_named_together(tmp_path: Path) -> None:
+    """Whoever has to mend them wants to know of all at once."""
+    source = _source(*(_sample(seed) for seed in range(5)))
+    lost = {sample_id: [tmp_path / f"{sample_id}.png"] for sample_id in ("s001", "s003")}
+    with pytest.raises(SampleError, match=r"^2 samples of .* cannot be used\. Sample 's001'.*Sample 's003'"):
+        _open(replace(source, paths=lost), tmp_path)
