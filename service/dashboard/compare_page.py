@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from db.records.jobs import TrialRecord
 from search.architecture import Architecture
-from service.dashboard.job_curves import Curves, build_curves, draw_legend
+from service.dashboard.job.curves import Curves, build_curves, draw_legend
 from service.dashboard.site import PageRoute, Viewer, render
 from service.dashboard.study.comparison import MAX_COMPARED, Compared, compare_networks, label_networks
 from service.dashboard.study.front import read_finite

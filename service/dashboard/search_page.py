@@ -17,9 +17,9 @@ from markupsafe import Markup
 from db.records.jobs import AttemptRecord, JobRecord, LogLine, TrialRecord
 from db.records.states import JobKind
 from db.stores import Store
-from service.dashboard.job_curves import build_curves, choose_trials, draw_legend
-from service.dashboard.job_history import list_state_changes
-from service.dashboard.job_view import (
+from service.dashboard.job.curves import build_curves, choose_trials, draw_legend
+from service.dashboard.job.history import list_state_changes
+from service.dashboard.job.view import (
     MAX_LANES,
     build_lanes,
     build_trial_rows,
@@ -29,7 +29,7 @@ from service.dashboard.job_view import (
     list_attempt_notes,
     list_budgets,
 )
-from service.dashboard.job_words import ACTIONS, JOBS, STATES, Action, estimate_seconds_left, list_actions
+from service.dashboard.job.words import ACTIONS, JOBS, STATES, Action, estimate_seconds_left, list_actions
 from service.dashboard.site import Operator, PageRoute, SentForm, Viewer, Visitor, render
 from service.pages.attempts_drawing import attempts_svg
 from service.pages.curves_drawing import panel_svg

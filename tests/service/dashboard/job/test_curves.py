@@ -6,7 +6,7 @@ import pytest
 
 from db.records.jobs import TrialRecord
 from db.records.states import TrialState
-from service.dashboard.job_curves import build_curves, choose_trials, draw_legend
+from service.dashboard.job.curves import build_curves, choose_trials, draw_legend
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 Points = list[tuple[int, float]]

@@ -7,7 +7,7 @@ import pytest
 
 from db.records.jobs import AttemptRecord, JobRecord, Resources, TrialRecord
 from db.records.states import AttemptState, JobKind, JobState, Reason, TrialState
-from service.dashboard.job_words import (
+from service.dashboard.job.words import (
     ACTIONS,
     REASONS,
     STATES,

@@ -12,7 +12,7 @@ from db.records.jobs import AttemptRecord, JobRecord, TrialRecord
 from db.records.states import AttemptState, JobState, TrialState
 from db.rules import compute_fraction
 from service.dashboard.formats import figure
-from service.dashboard.job_words import (
+from service.dashboard.job.words import (
     KINDS,
     STATES,
     Why,

@@ -10,7 +10,7 @@ from db.records.jobs import AttemptRecord, JobRecord, Resources, TrialRecord
 from db.records.results import FrontRow
 from db.records.states import AttemptState, JobKind, JobState, Reason, TrialState
 from service.dashboard.formats import NOTHING
-from service.dashboard.job_view import (
+from service.dashboard.job.view import (
     build_lanes,
     build_trial_rows,
     collect_points,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from db.records.jobs import EventRecord
-from service.dashboard.job_history import list_state_changes
+from service.dashboard.job.history import list_state_changes
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

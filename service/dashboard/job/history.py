@@ -12,7 +12,7 @@ from datetime import datetime
 from db.records.jobs import EventRecord
 from db.records.states import JobState, Reason
 from service.dashboard.formats import duration
-from service.dashboard.job_words import STATES, explain
+from service.dashboard.job.words import STATES, explain
 
 _SAID_BY_REASON = (Reason.USER_CANCEL, Reason.USER_KILL, Reason.DEADLINE)  # their messages add nothing
 
