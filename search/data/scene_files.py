@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.data.catalogue import IGNORE_LABEL, TaskInfo
+from search.data.compact import augment_samples, make_batch
 from search.data.scenes import (
     CLASS_OF_SURFACE,
     PART_OF_SURFACE,
@@ -30,7 +31,7 @@ from search.data.scenes import (
     draw_scene,
     render_scene,
 )
-from search.data.transforms import augment, resize, scale_size
+from search.data.transforms import resize, scale_size
 from search.errors import DatasetError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -74,7 +75,7 @@ class SceneSplit:
 
 
 class ScenesDataset:
-    """One split of `scenes`: compact arrays, converted batch by batch."""
+    """One split of `scenes`: mapped arrays, converted sample by sample."""
 
     def __init__(
         self, arrays: Arrays, tasks: Sequence[TaskInfo], *, resolution_scale: float = 1.0, augmented: bool = False
@@ -88,8 +89,9 @@ class ScenesDataset:
             augmented: Whether a batch with a generator is flipped, scaled and cropped at random.
         """
         self._arrays = arrays
+        self._tasks = tuple(tasks)
         self._kinds = {task.name: task.kind for task in tasks}
-        self._scale = resolution_scale
+        self._size = scale_size(arrays["image"].shape[2:], resolution_scale)
         self._augmented = augmented
 
     def __len__(self) -> int:
@@ -102,46 +104,41 @@ class ScenesDataset:
             indices: Samples, in the order wanted.
             generator: Draws the augmentation of an augmented split; None gives the samples as they are.
         """
-        chosen = np.asarray(indices, dtype=np.int64)
-        image_BCHW = torch.from_numpy(self._arrays["image"][chosen]).float() / 127.5 - 1
-        batch = {"image": image_BCHW}
-        for name in self._kinds:
-            batch[name] = _LABELS[name](torch.from_numpy(self._arrays[_ARRAY_OF_TASK[name]][chosen]))
-        if self._scale != 1:
-            batch = resize(batch, self._kinds, scale_size((image_BCHW.shape[2], image_BCHW.shape[3]), self._scale))
+        samples = [resize(self._read(int(index)), self._kinds, self._size) for index in indices]
         if self._augmented and generator is not None:
-            batch = augment(batch, self._kinds, generator)
-        return batch
+            samples = augment_samples(samples, self._tasks, generator)
+        return make_batch(samples, self._tasks)
+
+    def _read(self, index: int) -> dict[str, Tensor]:
+        """Return a sample as `search.data.compact` describes it."""
+        sample = {"image": torch.from_numpy(np.array(self._arrays["image"][index]))}
+        for name in self._kinds:
+            label = _LABELS[name](self._arrays[_ARRAY_OF_TASK[name]][index])
+            sample[name] = torch.from_numpy(np.ascontiguousarray(label))
+        return sample
 
 
-def _look_up(table: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """Return a function from surface codes (B, H, W) to the classes of a table, int64."""
-    classes = torch.tensor(table)
-    return lambda surface_BHW: classes[surface_BHW.long()]
+def _look_up(table: tuple[int, ...]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return a function from surface codes (H, W) to the classes of a table, uint8."""
+    classes = np.array(table, dtype=np.uint8)
+    return lambda surface_HW: classes[surface_HW]
 
 
-def _to_binary(mask_BHW: Tensor) -> Tensor:
-    """Return float32 (B, 1, H, W) from bytes."""
-    return mask_BHW.float()[:, None]
+def _to_depth(depth_HW: NDArray[Any]) -> NDArray[Any]:
+    """Return metres, IGNORE_LABEL where there is nothing."""
+    return np.where(depth_HW > 0, depth_HW, np.float32(IGNORE_LABEL))
 
 
-def _to_depth(depth_BHW: Tensor) -> Tensor:
-    """Return metres (B, 1, H, W), IGNORE_LABEL where there is nothing."""
-    return torch.where(depth_BHW > 0, depth_BHW, float(IGNORE_LABEL))[:, None]
+def _to_normals(normals_3HW: NDArray[Any]) -> NDArray[Any]:
+    """Return normals, IGNORE_LABEL where there is nothing."""
+    return np.where((normals_3HW != 0).any(0), normals_3HW, np.float16(IGNORE_LABEL))
 
 
-def _to_normals(normals_B3HW: Tensor) -> Tensor:
-    """Return unit vectors (B, 3, H, W), IGNORE_LABEL where there is nothing."""
-    normals = normals_B3HW.float()
-    length = normals.norm(dim=1, keepdim=True)
-    return torch.where(length > 0.5, normals / length.clamp(min=0.5), float(IGNORE_LABEL))
-
-
-_LABELS: dict[str, Callable[[Tensor], Tensor]] = {
+_LABELS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "semseg": _look_up(CLASS_OF_SURFACE),
     "parts": _look_up(PART_OF_SURFACE),
-    "sal": _to_binary,
-    "edge": _to_binary,
+    "sal": np.array,
+    "edge": np.array,
     "depth": _to_depth,
     "normals": _to_normals,
 }

@@ -1,8 +1,8 @@
-"""Resizing and random augmentation of whole batches, labels included: flip, scale, crop and pad.
+"""Resizing and random augmentation of samples, labels included: flip, scale, crop and pad.
 
-Images are sampled bilinearly, labels by the nearest pixel, so that no label value arises that was not there. Dense
-labels outside of the image are IGNORE_LABEL. Source: the training recipe of Bruggemann et al., BMVC 2020, section 4.
-Shapes: B batch, C channels, H W pixels.
+torch's own operators do the sampling: smooth for images, by the nearest pixel for labels, so that no label value arises
+that was not there. Source: the training recipe of Bruggemann et al., BMVC 2020, section 4.
+Shapes: C channels, H W pixels of the input; maps are as `search.data.compact` describes them.
 """
 
 from __future__ import annotations
@@ -11,99 +11,82 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from search.data.catalogue import IGNORE_LABEL, TaskKind
 
+IMAGE = "image"
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to each image of a batch, in this order; all tensors are (B,).
+    """What is done to one image, in this order.
 
     Attributes:
-        flip: Whether it is mirrored left to right.
         scale: By which factor it is resized.
         top: Which row of the resized image becomes the first one, negative where rows are padded above it.
         left: The same for columns.
+        flip: Whether the result is mirrored left to right.
     """
 
-    flip: Tensor
-    scale: Tensor
-    top: Tensor
-    left: Tensor
+    scale: float = 1.0
+    top: int = 0
+    left: int = 0
+    flip: bool = False
 
 
-def draw_augmentation(num: int, size: tuple[int, int], generator: torch.Generator) -> Augmentation:
-    """Return a random augmentation of a batch, each image on its own.
+def draw_augmentations(num: int, size: tuple[int, int], generator: torch.Generator) -> list[Augmentation]:
+    """Return random augmentations, one per image of a batch.
 
     Args:
         num: Images in the batch.
         size: Their (H, W), which they keep.
         generator: The only source of chance.
     """
-    flip = torch.randint(0, 2, (num,), generator=generator).bool()
-    scale = torch.tensor(SCALES)[torch.randint(0, len(SCALES), (num,), generator=generator)]
-    share = torch.rand(2, num, generator=generator)
-    # The window lies anywhere inside a larger image, and a smaller image anywhere inside the window.
-    slack = torch.stack([_scaled(size[0], scale) - size[0], _scaled(size[1], scale) - size[1]])
-    offset = slack.sign() * (share * (slack.abs() + 1)).long()
-    return Augmentation(flip, scale, offset[0], offset[1])
+    flips = torch.randint(0, 2, (num,), generator=generator).tolist()
+    scales = [SCALES[choice] for choice in torch.randint(0, len(SCALES), (num,), generator=generator).tolist()]
+    shares = torch.rand(2, num, generator=generator).tolist()
+    return [
+        Augmentation(scale, _draw_offset(size[0], scale, down), _draw_offset(size[1], scale, across), flip > 0)
+        for flip, scale, down, across in zip(flips, scales, *shares, strict=True)
+    ]
 
 
 def augment(
-    batch: Mapping[str, Tensor], kinds: Mapping[str, TaskKind], generator: torch.Generator
+    sample: Mapping[str, Tensor], kinds: Mapping[str, TaskKind], augmentation: Augmentation
 ) -> dict[str, Tensor]:
-    """Return a batch with each image and its labels flipped, scaled and cropped or padded at random."""
-    image = batch["image"]
-    drawn = draw_augmentation(len(image), (image.shape[2], image.shape[3]), generator)
-    return apply_augmentation(batch, kinds, drawn)
+    """Return a sample flipped, scaled and cropped or padded, in the same size.
 
-
-def apply_augmentation(
-    batch: Mapping[str, Tensor], kinds: Mapping[str, TaskKind], augmentation: Augmentation
-) -> dict[str, Tensor]:
-    """Return the augmented batch in the same size.
-
-    A mirrored surface faces the other way: x of its normals changes sign. A larger image is one seen from nearer:
-    depth is divided by the scale. Around a smaller image there is its own mean colour, and nothing to learn.
+    A mirrored surface faces the other way: x of its normals changes sign. A larger image is one seen from nearer: depth
+    is divided by the scale. Around a smaller image there is its own mean colour, and nothing to learn.
 
     Args:
-        batch: "image" (B, C, H, W) and the labels of each task.
-        kinds: Kind of each task in the batch; labels of classification stay as they are.
-        augmentation: What to do with each image.
+        sample: "image" uint8 (C, H, W) and the labels that there are.
+        kinds: Kind of each task; labels of classification stay as they are.
+        augmentation: What to do.
     """
-    image_BCHW = batch["image"]
-    rows = _Axis(image_BCHW.shape[2], augmentation.scale, augmentation.top, torch.zeros_like(augmentation.flip))
-    cols = _Axis(image_BCHW.shape[3], augmentation.scale, augmentation.left, augmentation.flip)
-    inside_BHW = rows.inside[:, :, None] & cols.inside[:, None, :]
-    mean_BC11 = image_BCHW.mean((2, 3), keepdim=True)
-    sampled_BCHW = cols.blend(rows.blend(image_BCHW, 2), 3)
-    out = {"image": torch.where(inside_BHW[:, None], sampled_BCHW, mean_BC11)}
-    for name, kind in kinds.items():
-        label = batch[name]
-        if kind == "classification":
-            out[name] = label
+    image_CHW = sample[IMAGE]
+    mean_C = image_CHW.float().mean((1, 2)).round()
+    out = {}
+    for name, value in sample.items():
+        if name != IMAGE and kinds[name] == "classification":
+            out[name] = value
             continue
-        label_BCHW = label if label.dim() == 4 else label[:, None]
-        picked_BCHW = cols.pick(rows.pick(label_BCHW, 2), 3)
-        changed_BCHW = _change_values(picked_BCHW, kind, augmentation)
-        masked_BCHW = torch.where(inside_BHW[:, None], changed_BCHW, IGNORE_LABEL)
-        out[name] = masked_BCHW if label.dim() == 4 else masked_BCHW[:, 0]
+        fill = mean_C if name == IMAGE else torch.tensor([float(IGNORE_LABEL)])
+        moved = _move(value if value.dim() == 3 else value[None], augmentation, fill, smooth=name == IMAGE)
+        changed = moved if name == IMAGE else _change_values(moved, kinds[name], augmentation)
+        out[name] = changed.view(value.shape)
     return out
 
 
-def resize(batch: Mapping[str, Tensor], kinds: Mapping[str, TaskKind], size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the batch in another size (H, W); metres stay metres, since the view stays the same."""
-    image_BCHW = batch["image"]
-    out = {"image": nn.functional.interpolate(image_BCHW, size, mode="bilinear")}
-    rows, cols = (
-        _nearest(torch.arange(new), old, torch.tensor(new)) for old, new in zip(image_BCHW.shape[2:], size, strict=True)
-    )
-    for name, kind in kinds.items():
-        label = batch[name]
-        out[name] = label if kind == "classification" else label[..., rows[:, None], cols]
+def resize(sample: Mapping[str, Tensor], kinds: Mapping[str, TaskKind], size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return a sample in another size (H, W); metres stay metres, since the view stays the same."""
+    out = {}
+    for name, value in sample.items():
+        dense = name == IMAGE or kinds[name] != "classification"
+        out[name] = _resize_map(value, size, smooth=name == IMAGE) if dense else value
     return out
 
 
@@ -112,58 +95,48 @@ def scale_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-class _Axis:
-    """Where each pixel of the output lies on one axis of the input, for every image of a batch."""
+def _draw_offset(side: int, scale: float, share: float) -> int:
+    """Return where the window begins: anywhere inside a larger image, or with a smaller image anywhere inside it."""
+    slack = max(1, round(side * scale)) - side
+    offset = int(share * (abs(slack) + 1))
+    return offset if slack > 0 else -offset
 
-    def __init__(self, side: int, scale_B: Tensor, offset_B: Tensor, flip_B: Tensor) -> None:
-        scaled_B1 = _scaled(side, scale_B)[:, None]
-        position_BN = torch.arange(side) + offset_B[:, None]
-        self.inside = (position_BN >= 0) & (position_BN < scaled_B1)
-        position_BN = position_BN.clamp(min=0).minimum(scaled_B1 - 1)
-        point_BN = ((position_BN + 0.5) * side / scaled_B1 - 0.5).clamp(0, side - 1)
-        low_BN = point_BN.long()
-        self._share = point_BN - low_BN
-        high_BN, nearest_BN = (low_BN + 1).clamp(max=side - 1), _nearest(position_BN, side, scaled_B1)
-        # Mirroring the input is the same as reading it from the other end.
-        self._low, self._high, self._near = (
-            torch.where(flip_B[:, None], side - 1 - index, index) for index in (low_BN, high_BN, nearest_BN)
+
+def _move(map_CHW: Tensor, augmentation: Augmentation, fill_C: Tensor, *, smooth: bool) -> Tensor:
+    """Return a map resized and seen through the window; what lies outside has the value to fill with."""
+    size = int(map_CHW.shape[1]), int(map_CHW.shape[2])
+    resized_CHW = _resize_map(map_CHW, scale_size(size, augmentation.scale), smooth=smooth)
+    top, left = augmentation.top, augmentation.left
+    seen_CHW = resized_CHW[:, max(top, 0) : top + size[0], max(left, 0) : left + size[1]]
+    if seen_CHW.shape[1:] != size:
+        canvas_CHW = fill_C.to(map_CHW.dtype)[:, None, None].repeat(len(map_CHW) // len(fill_C), *size)
+        rows, cols = (
+            slice(-min(start, 0), -min(start, 0) + seen)
+            for start, seen in zip((top, left), seen_CHW.shape[1:], strict=True)
         )
-
-    def blend(self, image_BCHW: Tensor, dim: int) -> Tensor:
-        """Return the image sampled bilinearly along one of its last two dimensions."""
-        low, high = _take(image_BCHW, self._low, dim), _take(image_BCHW, self._high, dim)
-        share = self._share[:, None, :, None] if dim == 2 else self._share[:, None, None, :]
-        return low + (high - low) * share
-
-    def pick(self, label_BCHW: Tensor, dim: int) -> Tensor:
-        """Return the label sampled by the nearest pixel along one of its last two dimensions."""
-        return _take(label_BCHW, self._near, dim)
+        canvas_CHW[:, rows, cols] = seen_CHW
+        seen_CHW = canvas_CHW
+    return seen_CHW.flip(-1) if augmentation.flip else seen_CHW.clone()
 
 
-def _take(values_BCHW: Tensor, index_BN: Tensor, dim: int) -> Tensor:
-    """Return values at an index per image along dimension 2 or 3."""
-    shape = list(values_BCHW.shape)
-    shape[dim] = index_BN.shape[1]
-    index = index_BN[:, None, :, None] if dim == 2 else index_BN[:, None, None, :]
-    return values_BCHW.gather(dim, index.expand(shape))
+def _resize_map(value: Tensor, size: tuple[int, int], *, smooth: bool) -> Tensor:
+    """Return a map (C, H, W) or (H, W) in another size; an image is averaged over all that falls into a pixel."""
+    if value.shape[-2:] == size:
+        return value
+    map_1CHW = value.view(1, -1, *value.shape[-2:])
+    if smooth:
+        # With its channels last, torch has a fast path for bytes.
+        map_1CHW = map_1CHW.contiguous(memory_format=torch.channels_last)
+        resized = functional.interpolate(map_1CHW, size, mode="bilinear", antialias=True)
+    else:
+        resized = functional.interpolate(map_1CHW, size, mode="nearest-exact")
+    return resized.reshape(*value.shape[:-2], *size)
 
 
-def _scaled(side: int, scale_B: Tensor) -> Tensor:
-    """Return the side of each resized image, whole pixels (B,)."""
-    return (side * scale_B.double()).round().long().clamp(min=1)
-
-
-def _nearest(position: Tensor, side: int, scaled: Tensor) -> Tensor:
-    """Return the input pixel that holds the centre of each output pixel, in whole numbers throughout."""
-    return (2 * position + 1) * side // (2 * scaled)
-
-
-def _change_values(label_BCHW: Tensor, kind: TaskKind, augmentation: Augmentation) -> Tensor:
-    """Return a label whose values follow the change of the view; ignored pixels stay ignored."""
-    if kind == "depth":
-        return torch.where(label_BCHW == IGNORE_LABEL, label_BCHW, label_BCHW / augmentation.scale[:, None, None, None])
-    if kind == "normals":
-        sign_B3 = torch.ones(len(label_BCHW), 3)
-        sign_B3[:, 0] = torch.where(augmentation.flip, -1.0, 1.0)
-        return torch.where(label_BCHW == IGNORE_LABEL, label_BCHW, label_BCHW * sign_B3[:, :, None, None])
-    return label_BCHW
+def _change_values(label: Tensor, kind: TaskKind, augmentation: Augmentation) -> Tensor:
+    """Return a label whose values follow the change of the view, in place; ignored pixels stay ignored."""
+    if kind == "depth" and augmentation.scale != 1:
+        label.copy_(torch.where(label == IGNORE_LABEL, label, label / augmentation.scale))
+    if kind == "normals" and augmentation.flip:
+        label[0] = torch.where(label[0] == IGNORE_LABEL, label[0], -label[0])
+    return label

@@ -7,24 +7,22 @@ to nothing. Shapes: B batch, C channels, H W pixels of the input.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from search.data.catalogue import IGNORE_LABEL, TaskInfo
+from search.data.catalogue import TaskInfo
+from search.data.compact import augment_samples, make_batch
 from search.data.cores import count_cores
+from search.data.files.file_hashes import FileHashes, name_hashes
 from search.data.files.filling import SampleMaker, compute_digests, fill
-from search.data.files.fitting import IMAGE, NATIVE_SIZE, NORMAL_IGNORED, Arrays, InputForm, Placement, place
+from search.data.files.fitting import NATIVE_SIZE, Arrays, InputForm, Placement, place
 from search.data.files.sample_cache import DEFAULT_CACHE_BYTES, SampleCache
 from search.data.files.sources import Sample, SampleSource, Split
-from search.data.transforms import augment
 
 CACHE_FOLDER = "samples"
 
@@ -65,7 +63,6 @@ class FileDataset:
         self.digest = hashlib.sha256("\n".join([*digests, *(task.name for task in request.tasks)]).encode()).hexdigest()
         self.keys = tuple(maker.key(digest) for digest in digests)
         self.maker, self._request = maker, request
-        self._kinds = {task.name: task.kind for task in request.tasks}
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -80,16 +77,10 @@ class FileDataset:
         Raises:
             SampleError: A file that was whole when the split was opened is not any more.
         """
-        samples = [self._arrays(int(index)) for index in indices]
-        images_BCHW = np.stack([sample[IMAGE] for sample in samples])
-        batch = {IMAGE: torch.from_numpy(images_BCHW).float() / 127.5 - 1}
-        for task in self._request.tasks:
-            batch[task.name] = _TENSORS[task.kind](
-                _stack([sample.get(task.name) for sample in samples], self._blank(task))
-            )
+        samples = [self._read(int(index)) for index in indices]
         if self._request.augmented and generator is not None:
-            batch = augment(batch, self._kinds, generator)
-        return batch
+            samples = augment_samples(samples, self._request.tasks, generator)
+        return make_batch(samples, self._request.tasks)
 
     def native(self, index: int) -> Sample:
         """Return a sample in its own size, read from its files, for measuring at full resolution.
@@ -116,18 +107,10 @@ class FileDataset:
                 self.maker.cache.store(key, made)
         return made
 
-    def _blank(self, task: TaskInfo) -> NDArray[Any]:
-        """Return the array of a sample without a label of a task."""
-        size = self._request.form.size
-        match task.kind:
-            case "classification":
-                return np.array(IGNORE_LABEL, dtype=np.int64)
-            case "normals":
-                return np.full((3, *size), NORMAL_IGNORED, dtype=np.int16)
-            case "depth":
-                return np.full(size, IGNORE_LABEL, dtype=np.float32)
-            case _:
-                return np.full(size, IGNORE_LABEL, dtype=np.uint8)
+    def _read(self, index: int) -> dict[str, Tensor]:
+        """Return a sample as `search.data.compact` describes it."""
+        arrays = self._arrays(index)
+        return {name: torch.from_numpy(array) for name, array in arrays.items() if name != NATIVE_SIZE}
 
 
 def open_files(
@@ -149,13 +132,13 @@ def open_files(
         progress: Called with the number of samples done; what it raises ends the preparation.
 
     Raises:
-        SampleError: A file of a sample is not usable.
+        SampleError: Files of samples are not usable.
         DatasetError: The list of samples is not usable, or the cache folder cannot be written.
     """
     sample_ids = tuple(source.ids(request.split))[: request.num_samples]
     maker = SampleMaker(source, request.tasks, request.form, SampleCache(cache_dir / CACHE_FOLDER, cache_bytes))
     num_processes = count_cores()
-    digests = compute_digests(maker, sample_ids, num_processes)
+    digests = compute_digests(maker, sample_ids, num_processes, FileHashes(name_hashes(cache_dir, source.info.name)))
     dataset = FileDataset(maker, request, sample_ids, digests)
     done = 0
 
@@ -168,37 +151,3 @@ def open_files(
 
     fill(maker, list(zip(sample_ids, dataset.keys, strict=True)), num_processes, count)
     return dataset
-
-
-def _stack(arrays: Sequence[NDArray[Any] | None], blank: NDArray[Any]) -> Tensor:
-    """Return the labels of a batch in one tensor, blank where there is none."""
-    return torch.from_numpy(np.stack([blank if array is None else array for array in arrays]))
-
-
-def _to_classes(label: Tensor) -> Tensor:
-    """Return int64 labels, per image or per pixel."""
-    return label.long()
-
-
-def _to_map(label_BHW: Tensor) -> Tensor:
-    """Return float32 (B, 1, H, W)."""
-    return label_BHW.float()[:, None]
-
-
-def _to_normals(packed_B3HW: Tensor) -> Tensor:
-    """Return unit vectors (B, 3, H, W), IGNORE_LABEL where there is nothing."""
-    normals = packed_B3HW.float()
-    length_B1HW = normals.norm(dim=1, keepdim=True).clamp(min=1)
-    ignored_B1HW = (packed_B3HW == NORMAL_IGNORED).all(1, keepdim=True)
-    return torch.where(ignored_B1HW, float(IGNORE_LABEL), normals / length_B1HW)
-
-
-_TENSORS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "segmentation": _to_classes,
-    "parts": _to_classes,
-    "classification": _to_classes,
-    "saliency": _to_map,
-    "edge": _to_map,
-    "depth": _to_map,
-    "normals": _to_normals,
-}

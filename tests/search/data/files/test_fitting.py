@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.data.catalogue import TaskInfo
-from search.data.files.fitting import NORMAL_IGNORED, NORMAL_UNIT, InputForm, count_bytes, fit_sample, place
+from search.data.files.fitting import InputForm, count_bytes, fit_sample, place
 from search.data.files.sources import Label, Sample
 from search.spec import Fit
 
@@ -105,11 +105,11 @@ def test_every_kind_of_label_keeps_its_values() -> None:
     arrays = fit_sample(_sample(2, 2, labels), TASKS, InputForm((4, 4)))
     assert "semseg" not in arrays
     assert np.array_equal(arrays["depth"], depth.repeat(2, 0).repeat(2, 1))
-    assert (arrays["normals"][:, :2, :2] == NORMAL_IGNORED).all()
-    assert np.allclose(arrays["normals"][:, 2:, 2:].transpose(1, 2, 0) / NORMAL_UNIT, direction, atol=1e-4)
+    assert (arrays["normals"][:, :2, :2] == 255).all()
+    assert np.allclose(arrays["normals"][:, 2:, 2:].transpose(1, 2, 0), direction, atol=5e-4)
     assert np.array_equal(arrays["edge"], np.array([[0, 1], [255, 0]]).repeat(2, 0).repeat(2, 1))
     assert arrays["scene"] == 3
-    assert [arrays[name].dtype for name in ("depth", "normals", "edge", "scene")] == ["f4", "i2", "u1", "i8"]
+    assert [arrays[name].dtype for name in ("depth", "normals", "edge", "scene")] == ["f4", "f2", "u1", "i8"]
 
 
 @pytest.mark.parametrize("fit", ["resize", "pad"])
