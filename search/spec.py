@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from search.errors import BudgetError, InputSizeError
+from search.errors import BudgetError, InputSizeError, SettingError
 
 Objective = Literal["exact", "paper", "sampled"]
 Fit = Literal["resize", "pad"]
@@ -247,6 +247,23 @@ class JobSpec(_Frozen):
     def canonical_json(self) -> str:
         """Return the one JSON text of this job: keys sorted, no spaces."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def in_micro_batches(self, accumulate: int) -> JobSpec:
+        """Return this job with its batches taken in so many micro batches, to save memory; see `TrainSpec`.
+
+        Raises:
+            SettingError: A micro batch would hold no image.
+        """
+        smallest = min(self.search.batch_size, self.retrain.batch_size)
+        if not 1 <= accumulate <= smallest:
+            raise SettingError(
+                f"A batch of {smallest} images can be taken in 1 to {smallest} micro batches, got {accumulate}. "
+                "Ask for fewer with --accumulate."
+            )
+        search = self.search.model_copy(update={"accumulate": accumulate})
+        return self.model_copy(
+            update={"search": search, "retrain": self.retrain.model_copy(update={"accumulate": accumulate})}
+        )
 
     @property
     def spec_hash(self) -> str:

@@ -28,6 +28,7 @@ from service.settings import load_settings, prepare_process
 
 if TYPE_CHECKING:
     from search.export import Format
+    from search.ports import Precision
     from search.spec import Objective
     from service.commands.runs import Device
 
@@ -51,6 +52,26 @@ _preset = click.option(
 )
 _device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+_precision = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Format of convolutions in training; auto takes bf16 where a GPU has it, and fp32 on a CPU.",
+)
+_gpus = click.option(
+    "--gpus",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="GPUs that train one network together; a search takes one.",
+)
+_compile = click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile networks before they are trained: minutes at each start, faster steps on a GPU.",
 )
 _weights = click.option(
     "--weights",
@@ -147,8 +168,19 @@ def cost(
     help="How the expected cost is computed; 'sampled' is for many tasks.",
 )
 @click.option("--no-retrain", is_flag=True, help="Stop after the search: no training, no baselines, no metrics.")
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Take each batch in N micro batches, to save memory. Batch norm sees one at a time, so results differ.",
+)
 @_weights
 @_device
+@_precision
+@_gpus
+@_compile
 @_out
 @_resume
 @_json
@@ -163,8 +195,12 @@ def search(
     preset: str,
     objective: Objective,
     no_retrain: bool,
+    accumulate: int,
     weights: str,
     device: Device,
+    precision: Precision,
+    gpus: int,
+    compiled: bool,
     out: Path | None,
     resume: bool,
     as_json: bool,
@@ -190,7 +226,11 @@ def search(
         weights=start,
         datasets=shell.datasets,
     )
-    run_search(spec, RunRequest(out, device, resume, as_json, shelf), shell)
+    run_search(
+        spec.in_micro_batches(accumulate),
+        RunRequest(out, device, resume, as_json, shelf, precision=precision, gpus=gpus, compiled=compiled),
+        shell,
+    )
 
 
 @bmtas.command(short_help="Train the network of an architecture.json.")
@@ -200,6 +240,9 @@ def search(
 @_preset
 @_weights
 @_device
+@_precision
+@_gpus
+@_compile
 @_out
 @_resume
 @_json
@@ -212,6 +255,9 @@ def retrain(
     preset: str,
     weights: str,
     device: Device,
+    precision: Precision,
+    gpus: int,
+    compiled: bool,
     out: Path | None,
     resume: bool,
     as_json: bool,
@@ -222,7 +268,8 @@ def retrain(
 
     dataset, shell = choose_dataset(dataset, shell, list_resumable(out, resume=resume))
     request = RetrainRequest(architecture, dataset, preset, seed, weights)
-    run_retrain(request, RunRequest(out, device, resume, as_json), shell)
+    computing = RunRequest(out, device, resume, as_json, precision=precision, gpus=gpus, compiled=compiled)
+    run_retrain(request, computing, shell)
 
 
 @bmtas.command(short_help="Measure trained networks.")

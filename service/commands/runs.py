@@ -18,7 +18,7 @@ import click
 
 from search.architecture import Architecture, check_fits_dataset
 from search.errors import RunCancelledError
-from search.ports import ArtifactStore, Message, Surroundings
+from search.ports import ArtifactStore, Message, Precision, Surroundings
 from search.results import MetricValue, Results
 from search.spec import JobSpec
 from search.weights_shelf import EMPTY_SHELF, WeightsShelf
@@ -45,9 +45,12 @@ class RunRequest:
     Attributes:
         out: Its folder; None for a fresh one in runs/, or with `resume` the newest there of the same job.
         device: Where to compute.
-        resume: Whether to go on with the run in the folder.
+        resume: Whether to go on with the run in the folder; how it computes may differ from before.
         as_json: Whether stdout gets JSON, and stderr no progress.
         weights: Holds the file that encoders start from.
+        precision: Format of convolutions in training.
+        gpus: How many GPUs train one network together.
+        compiled: Whether networks are compiled before they are trained.
     """
 
     out: Path | None
@@ -55,6 +58,9 @@ class RunRequest:
     resume: bool
     as_json: bool = False
     weights: WeightsShelf = EMPTY_SHELF
+    precision: Precision = "auto"
+    gpus: int = 1
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,9 @@ def _surroundings(folder: Path, job: Job, request: RunRequest, shell: Shell) -> 
                 now=_now,
                 datasets=shell.datasets,
                 weights=request.weights,
+                precision=request.precision,
+                gpus=request.gpus,
+                compiled=request.compiled,
             )
         except RunCancelledError:
             raise RunCancelledError(
