@@ -1,4 +1,4 @@
-"""Each backbone as a stem and an ordered list of searchable layers that can be built.
+"""Each backbone as a stem and an ordered list of searchable layers that can be built; others than these by name too.
 
 `models.catalogue` and `models.plans` hold the facts and numbers that need no torch; `models.heads` puts decoders on
 top, `models.pretrained` weights in. Parameter names are torchvision's.
@@ -22,8 +22,10 @@ from models.blocks import (
     ResNetStem,
     init_like_torchvision,
 )
-from models.catalogue import BACKBONES, get_backbone_info
+from models.catalogue import BACKBONES
+from models.custom import load_custom
 from models.encoder import Backbone, DecoderSpec, Layer
+from models.foreign import get_foreign
 from models.plans import BackbonePlan, BlockPlan, DecoderPlan, get_plan
 
 
@@ -143,9 +145,10 @@ _TABLE: dict[str, Backbone] = {
 
 
 def get_backbone(name: str) -> Backbone:
-    """Return the backbone of that name.
+    """Return the backbone of that name, one of the table or one that another package brings.
 
     Raises:
         UnknownBackboneError: No such backbone.
+        ForeignBackboneError, CutError: Another package brings it, and it cannot be used or cut.
     """
-    return _TABLE[get_backbone_info(name).name]
+    return _TABLE[name] if name in _TABLE else load_custom(get_foreign(name))

@@ -13,10 +13,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.dropout import _DropoutNd
 
 Activation = type[nn.ReLU] | type[nn.ReLU6]
 _M = TypeVar("_M", bound=nn.Module)
 
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
+"""Norms whose affine parameters `without_last_affine` can take away."""
 ASPP_DROPOUT = 0.1  # the paper's value in retraining; the search sets it to 0
 
 
@@ -274,28 +277,38 @@ def init_like_torchvision(module: _M) -> _M:
 
 
 def without_last_affine(op: _M) -> _M:
-    """Return the op with the last batch norm of its main path replaced, in place, by one without affine parameters.
+    """Return the op with the affine parameters of the last norm of its main path taken away, in place.
 
-    The search does so to bring all ops of a layer to one scale.
+    The search does so to bring all ops of a layer to one scale. Blocks of other packages may have no norm there (their
+    `last_norm` is None); they stay as they are, and their ops start on one scale since they start alike.
     Source: Bruggemann et al., BMVC 2020, Sec. 4.
     """
-    path = op.last_norm
+    path: object = op.last_norm
+    if path is None:
+        return op
     assert isinstance(path, str), f"{type(op).__name__} names no last_norm, so it is no searchable op."
     norm = op.get_submodule(path)
-    assert isinstance(norm, nn.BatchNorm2d)
-    plain = nn.BatchNorm2d(norm.num_features, eps=norm.eps, momentum=norm.momentum, affine=False)
-    parent, _, name = path.rpartition(".")
-    setattr(op.get_submodule(parent), name, plain.train(norm.training))
+    assert isinstance(norm, NORMS)
+    norm.register_parameter("weight", None)
+    norm.register_parameter("bias", None)
+    if isinstance(norm, nn.LayerNorm):
+        norm.elementwise_affine = False
+    else:
+        norm.affine = False
     return op
 
 
 def set_dropout(module: nn.Module, p: float) -> None:
-    """Set the drop probability of every dropout inside a module.
+    """Set the drop probability of every ASPP inside a network; 0 switches all other dropout off too.
+
+    Blocks of other packages keep the dropout of their own authors as long as there is to be any.
 
     Args:
         module: A network or a part of one.
         p: Share of values set to zero in training, in [0, 1).
     """
     for part in module.modules():
-        if isinstance(part, nn.Dropout):
+        if isinstance(part, ASPP):
+            part.dropout.p = p
+        elif p == 0 and isinstance(part, _DropoutNd):
             part.p = p

@@ -12,6 +12,7 @@ from models.errors import InputSizeError, UnknownBackboneError
 
 Family = Literal["tiny", "mobilenet", "resnet", "custom"]
 
+
 @dataclass(frozen=True)
 class BackboneInfo:
     """What can be said of a backbone without building it.

@@ -41,9 +41,16 @@ class FastConv2d(nn.Conv2d):
             # With one thread torch hands small batches to a 1x1 kernel 1.7 times slower than oneDNN's, unless they are
             # dilated. One tap has nothing to dilate, so this changes the kernel and nothing else.
             return functional.conv2d(input, self.weight, self.bias, self.stride, 0, 2, self.groups)
-        if self.dilation == (2, 2) and self.stride == (1, 1) and self.groups == self.in_channels:
+        if self.dilation == (2, 2) and self.stride == (1, 1) and self.groups == self.in_channels and self._keeps_size:
             return self._convolve_phases(input)
         return super().forward(input)
+
+    @property
+    def _keeps_size(self) -> bool:
+        """Return whether the padding makes up for a dilation of 2."""
+        return self.padding == (self.kernel_size[0] - 1, self.kernel_size[1] - 1) and all(
+            side % 2 for side in self.kernel_size
+        )
 
     def _convolve_phases(self, maps_BCHW: Tensor) -> Tensor:
         """Return a depthwise convolution of dilation 2 as a plain one on the four phases of the grid.
@@ -63,8 +70,14 @@ def use_fast_convolutions(module: nn.Module) -> None:
     """Replace, in place, the plain convolutions inside a module by fast ones that hold the same parameters."""
     for part in list(module.modules()):
         for name, child in list(part.named_children()):
-            if type(child) is nn.Conv2d:
+            if type(child) is nn.Conv2d and _is_plain(child):
                 setattr(part, name, FastConv2d.sharing(child))
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    """Return whether a convolution has nothing that a fast one lacks: hooks, computed weights, padding by copies."""
+    hooked = any(value for name, value in vars(conv).items() if name.endswith(("_hooks", "_hooks_with_kwargs")))
+    return not hooked and conv.padding_mode == "zeros" and "weight" in conv._parameters
 
 
 def lay_out(maps_BCHW: Tensor, info: BackboneInfo, *, training: bool) -> Tensor:

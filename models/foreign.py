@@ -166,7 +166,7 @@ def _explain_unknown(name: str) -> str:
             f"Backbone '{name[:100]}' is code in a module, which runs only where a person names it. "
             f"Give --backbone {name[:100]} on the command line."
         )
-    known = ", ".join([*BACKBONES, *(foreign.name for foreign in list_foreign())])
+    known = ", ".join([*BACKBONES, *(foreign.name for foreign in list_foreign() if foreign.problem is None)])
     return (
         f"Unknown backbone '{name[:100]}'. Choose one of: {known}; or install the package that brings it "
         f"(entry points of the group {GROUP})."

@@ -132,7 +132,10 @@ class Supergraph(nn.Module):
 
 
 def _copy_with_unit_affine(op: nn.Module, block: nn.Module) -> None:
-    """Copy an op's weights into a block whose last norm is affine; that norm keeps scale 1 and shift 0."""
+    """Copy an op's weights into a block whose last norm is affine; that norm gets scale 1 and shift 0."""
     missing, unexpected = block.load_state_dict(op.state_dict(), strict=False)
     assert not unexpected, unexpected
-    assert all(name.endswith(("weight", "bias")) for name in missing), missing
+    for name in missing:
+        kind = name.rpartition(".")[2]
+        assert kind in ("weight", "bias"), missing
+        nn.init.constant_(block.get_parameter(name), 1.0 if kind == "weight" else 0.0)

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.branching import Branching
-from models.catalogue import get_backbone_info
+from models.catalogue import BACKBONES
 from models.errors import ModelsError
+from models.foreign import get_foreign, is_code_name
 from search.data.catalogue import DATASETS, DatasetInfo, TaskInfo, TaskKind
 from search.errors import ArchitectureFileError
 from search.spec import OptionalWeights
@@ -26,6 +27,8 @@ VERSION: Literal[1] = 1
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(ge=1)]
+OptionalName = Annotated[Name | None, Field(exclude_if=lambda name: name is None)]
+"""None where there is nothing to name; left out of the document then, so that older ones keep their bytes."""
 _SPREAD = {"layers", "heads", "provenance"}  # keys whose entries get a line each
 
 
@@ -91,7 +94,7 @@ class Architecture(_Frozen):
 
     Attributes:
         tasks: T task names.
-        backbone: Key in the table of backbones.
+        backbone: Key in the table of backbones, the name of one that another package brings, or module:callable.
         input_size: (H, W) in pixels at which MAdds were counted.
         image_channels: Channels of an input image.
         layers: The L encoder layers, stem side first.
@@ -100,6 +103,8 @@ class Architecture(_Frozen):
         params: Parameters of the whole network.
         budget_madds: The budget it was searched under; None for one that had none.
         provenance: Where it comes from.
+        backbone_package: Name and version of the package that brings the backbone; None for one that is built in or
+            module:callable.
     """
 
     format: Literal["bmtas-architecture"] = FORMAT
@@ -114,13 +119,14 @@ class Architecture(_Frozen):
     params: Count
     budget_madds: Count | None
     provenance: Provenance
+    backbone_package: OptionalName = None
 
     @model_validator(mode="after")
     def _canonicalise(self) -> Architecture:
         """Check that the parts fit together, and bring tasks, groups and heads into canonical order."""
         tasks = _canonical_order(self.tasks, self.provenance.dataset)
         branching = Branching(tasks, tuple(layer.groups for layer in self.layers))
-        _check_layers(self.layers, self.backbone)
+        _check_layers(self.layers, self.backbone, self.backbone_package)
         if sorted(self.heads) != sorted(tasks):
             raise ValueError(f"'heads' must name each of the tasks {list(tasks)}, got {sorted(self.heads)}")
         # A frozen value may still put itself in order on birth, as Branching does.
@@ -218,12 +224,18 @@ def _canonical_order(tasks: tuple[str, ...], dataset: str) -> tuple[str, ...]:
     return tuple(sorted(tasks, key=own.index)) if set(tasks) <= set(own) else tasks
 
 
-def _check_layers(layers: tuple[LayerGroups, ...], backbone: str) -> None:
-    """Refuse layers that are not those of the backbone: another number of them, or a name that stands twice."""
-    try:
-        expected = get_backbone_info(backbone).num_layers
-    except ModelsError as error:
-        raise ValueError(str(error)) from None
+def _check_layers(layers: tuple[LayerGroups, ...], backbone: str, package: str | None) -> None:
+    """Refuse layers that are not those of the backbone: another number of them, or a name that stands twice.
+
+    A tree on a backbone of another package can be read, and drawn, where that is not installed; how many layers it has
+    shows when the network is built.
+    """
+    if backbone not in BACKBONES and package is None and not is_code_name(backbone):
+        try:
+            get_foreign(backbone)
+        except ModelsError as error:
+            raise ValueError(str(error)) from None
+    expected = BACKBONES[backbone].num_layers if backbone in BACKBONES else len(layers)
     if len(layers) != expected:
         raise ValueError(f"backbone '{backbone}' has {expected} layers, and the file lists {len(layers)}")
     names = [layer.name for layer in layers]

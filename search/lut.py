@@ -1,7 +1,7 @@
 """Look-up table of costs, measured: multiply-adds and parameters of stem, layers and heads as fvcore counts them.
 
-A MAdd is one multiplication with its addition in a convolution or a linear layer. Batch norm folds away at inference;
-activations, pooling and resizing are not counted.
+A MAdd is one multiplication with its addition in a convolution, a linear layer or a product of matrices. Batch norm
+folds away at inference; activations, pooling and resizing are not counted.
 Neighbours: `models.backbones` and `models.heads` are what is measured, `search.cost_table` adds it up for a tree.
 """
 
@@ -12,10 +12,10 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from search.data.catalogue import TaskInfo
 HeadKind = tuple[bool, int]  # (dense, output channels): all that the cost of a head depends on
 Cost = tuple[NonNegativeInt, NonNegativeInt]  # (multiply-adds, parameters)
 
-_COUNTED_OPERATORS = ("conv", "linear", "addmm")
+_COUNTED_OPERATORS = ("conv", "linear", "addmm", "matmul", "bmm", "einsum")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class _Request:
     input_size: tuple[int, int]
     image_channels: int
     heads: tuple[HeadKind, ...]
+    definition: str
 
 
 class _Measured(BaseModel):
@@ -66,7 +67,7 @@ def measure_costs(
     """Return the cost of every part of a branched network, looked up where it was measured before.
 
     Args:
-        backbone_name: Key of `models.catalogue.BACKBONES`.
+        backbone_name: Its name, one of the table or one that another package brings.
         tasks: The tasks that get a head.
         input_size: (H, W) of the images, in pixels.
         image_channels: C of the images.
@@ -75,11 +76,14 @@ def measure_costs(
     Raises:
         UnknownBackboneError: No such backbone.
         InputSizeError: The images are too small for it.
+        ForeignBackboneError, CutError: Another package brings it, and it cannot be used, cut or fed with such images.
     """
     backbone = get_backbone(backbone_name)
+    backbone.check_image_channels(image_channels)
     check_input_size(backbone.info, input_size)
     kinds = {task.name: (task.kind != "classification", task.channels) for task in tasks}
-    request = _Request(backbone_name, input_size, image_channels, tuple(sorted(set(kinds.values()))))
+    heads_needed = tuple(sorted(set(kinds.values())))
+    request = _Request(backbone_name, input_size, image_channels, heads_needed, backbone.definition)
     measured = _load_or_measure(request, cache_dir)
     by_kind = dict(zip(request.heads, measured.heads, strict=True))
     heads = {name: by_kind[kind] for name, kind in kinds.items()}
@@ -97,7 +101,7 @@ def measure_costs(
 
 
 def count_madds(module: nn.Module, inputs: tuple[object, ...]) -> int:
-    """Return the multiply-adds of one forward pass, convolutions and linear layers only.
+    """Return the multiply-adds of one forward pass: convolutions, linear layers and products of matrices.
 
     Args:
         module: Any network on the CPU, in evaluation mode.
@@ -120,7 +124,7 @@ def _load_or_measure(request: _Request, cache_dir: Path | None) -> _Measured:
     key = _compute_key(request)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     height, width = request.input_size
-    path = cache_dir / f"{request.backbone}-{height}x{width}-{digest}.json"
+    path = cache_dir / f"{request.backbone.replace(':', '-')}-{height}x{width}-{digest}.json"
     found = _find_cached(path, request, key)
     if found is not None:
         return found
@@ -168,28 +172,30 @@ def _measure(request: _Request) -> _Measured:
     size = request.input_size
     known: dict[str, int] = {}
 
-    def run(build: Callable[[], nn.Module], *inputs: Tensor | tuple[int, int]) -> tuple[Cost, Tensor]:
+    def run(module: nn.Module, *inputs: Tensor | tuple[int, int]) -> tuple[Cost, Tensor]:
         """Return the cost of a part and its output, on the meta device."""
-        # Nothing is allocated, drawn or computed on that device, so neither memory nor random numbers are touched.
-        with torch.device("meta"):
-            module = build().eval()
-        output: Tensor = module(*inputs)
+        output: Tensor = module.eval()(*inputs)
         params = sum(parameter.numel() for parameter in module.parameters())
-        kind = f"{module!r} {[item.shape if isinstance(item, Tensor) else item for item in inputs]}"
+        code = getattr(module, "code", "")  # parts of foreign networks may look alike and compute something else
+        kind = f"{module!r} {code} {[item.shape if isinstance(item, Tensor) else item for item in inputs]}"
         if kind not in known:
             known[kind] = _count_on_cpu(module, inputs)
         return (known[kind], params), output
 
+    # Nothing is allocated, drawn or computed on the meta device, so neither memory nor random numbers are touched.
+    with torch.device("meta"):
+        stem_module, ops = backbone.build_parts(request.image_channels, [1] * len(backbone.layers))
+        head_modules = [build_head(backbone, *kind) for kind in request.heads]
     with torch.no_grad():
         image = torch.empty(1, request.image_channels, *size, device="meta")
-        stem, features = run(partial(backbone.build_stem, request.image_channels), image)
+        stem, features = run(stem_module, image)
         layers: list[Cost] = []
-        for index, layer in enumerate(backbone.layers):
-            cost, features = run(layer.build, features)
+        for index, (op,) in enumerate(ops):
+            cost, features = run(op, features)
             layers.append(cost)
             if index == backbone.low_level_layer:
                 low_level = features
-        heads = [run(partial(build_head, backbone, *kind), features, low_level, size)[0] for kind in request.heads]
+        heads = [run(head, features, low_level, size)[0] for head in head_modules]
     return _Measured(key=_compute_key(request), stem=stem, layers=tuple(layers), heads=tuple(heads))
 
 
@@ -197,6 +203,6 @@ def _count_on_cpu(module: nn.Module, inputs: tuple[Tensor | tuple[int, int], ...
     """Return the multiply-adds of a module on the meta device, by moving it: fvcore needs real tensors."""
     blank = tuple(torch.zeros_like(item, device="cpu") if isinstance(item, Tensor) else item for item in inputs)
     module = module.to_empty(device="cpu")
-    for tensor in module.state_dict().values():
-        tensor.zero_()  # left-over memory may hold denormal numbers, which slow the run down
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.detach().zero_()  # left-over memory may hold denormal numbers, which slow the run down
     return count_madds(module, blank)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from models.catalogue import get_backbone_info
+from models.foreign import get_family
 from search.data.catalogue import DatasetInfo, resolve_tasks
 from search.data.shelf import BUILT_IN, DatasetShelf
 from search.errors import InputSizeError, SettingError
@@ -170,6 +170,9 @@ for _preset in ("smoke", "quick"):
 RECIPES["paper", "resnet"] = Recipe(  # memory for half the images
     _PAPER_SEARCH.model_copy(update={"batch_size": 8}), _PAPER_TRAIN.model_copy(update={"batch_size": 8}), augment=True
 )
+# Networks of other packages are as large as ResNets, or larger.
+for _preset in ("smoke", "quick", "paper"):
+    RECIPES[_preset, "custom"] = RECIPES[_preset, "resnet"]
 PRESETS = tuple(dict.fromkeys(preset for preset, _ in RECIPES))
 
 
@@ -180,7 +183,7 @@ def get_recipe(preset: str, backbone: str, info: DatasetInfo) -> Recipe:
         UnknownBackboneError: No such backbone.
         SettingError: No such preset.
     """
-    family = get_backbone_info(backbone).family
+    family = get_family(backbone)
     if preset not in PRESETS:
         raise SettingError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
     recipe, run = RECIPES[preset, family], PAPER_RUNS.get(info.name)

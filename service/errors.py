@@ -81,3 +81,7 @@ class VersionMismatchError(ServiceError):
 
 class StorageError(ServiceError):
     """The storage root must be an absolute path or an fsspec URL, and its files what the server says they are."""
+
+
+class BackboneDescriptionError(ServiceError):
+    """A backbone of another package cannot be built, measured or cut."""

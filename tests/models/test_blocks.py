@@ -160,11 +160,15 @@ def test_image_pooling_says_the_same_at_every_pixel() -> None:
     assert torch.equal(out_BCHW, out_BCHW[:, :, :1, :1].expand_as(out_BCHW))
 
 
-def test_set_dropout_reaches_every_dropout() -> None:
-    """The share given is the share used, in every nested module."""
-    network = nn.Sequential(ASPP(8, 4, rates=(), activation=nn.ReLU), nn.Sequential(nn.Dropout(0.5)))
+def test_set_dropout_is_for_aspp_unless_it_switches_all_off() -> None:
+    """A share reaches every ASPP and leaves the dropout of other authors; 0 reaches every kind of dropout."""
+    others = nn.Sequential(nn.Dropout(0.5), nn.Dropout2d(0.3))
+    network = nn.Sequential(nn.Sequential(ASPP(8, 4, rates=(), activation=nn.ReLU)), others)
+    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d)]
     set_dropout(network, 0.25)
-    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.25, 0.25]
+    assert [module.p for module in dropouts] == [0.25, 0.5, 0.3]
+    set_dropout(network, 0.0)
+    assert [module.p for module in dropouts] == [0.0, 0.0, 0.0]
 
 
 def test_initialisation_has_the_variance_of_torchvisions() -> None:
