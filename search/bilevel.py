@@ -50,6 +50,7 @@ from search.search_loop import SearchLoop
 from search.spec import Objective, SearchSpec
 from search.tasks import get_loss_weight
 from search.training.compute import Compute
+from search.training.feeding import feeding
 from search.training.held_out import HELD_OUT, mean_by_task, mean_held_out, note_first_losses, sum_held_out
 from search.training.labels import ABSENT, describe_absence, find_labelled
 from search.training.parts import Batch, build_losses, split_batch
@@ -167,19 +168,20 @@ class BilevelSearch:
         done = self.plan.count_steps(0, loop.epoch) + loop.step
         reporter.emit(StageStarted(stage, done, total))
         saver = PeriodicSaver(store, state_name, seconds_between_saves, lambda: on_save(loop.history))
-        while loop.epoch < epochs:
-            for _ in range(loop.step, self.plan.count_steps(loop.epoch, loop.epoch + 1)):
-                if cancelled():
-                    saver.save(loop.to_state())
-                    return None
-                self._run_step()
-                loop.step, done = loop.step + 1, done + 1
-                reporter.emit(StageProgress(stage, done, total))
-                saver.save_if_due(loop.to_state)
-            for message in self._finish_epoch(stage):
-                reporter.emit(message)
-            values = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
-            reporter.emit(StageProgress(stage, done, total, values))
+        with feeding(self.dataset, self.plan.upcoming(loop.epoch, loop.step), self.compute) as batches:
+            while loop.epoch < epochs:
+                for _ in range(loop.step, self.plan.count_steps(loop.epoch, loop.epoch + 1)):
+                    if cancelled():
+                        saver.save(loop.to_state())
+                        return None
+                    self._run_step(next(batches))
+                    loop.step, done = loop.step + 1, done + 1
+                    reporter.emit(StageProgress(stage, done, total))
+                    saver.save_if_due(loop.to_state)
+                for message in self._finish_epoch(stage):
+                    reporter.emit(message)
+                values = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
+                reporter.emit(StageProgress(stage, done, total, values | batches.describe_waiting()))
         outcome = self.outcome()
         reporter.emit(StageFinished(stage, {"madds": float(self.problem.costs.madds(outcome.branching))}))
         return outcome
@@ -216,23 +218,22 @@ class BilevelSearch:
             self._progress(epoch), spec.temperature_start, spec.temperature_end, spec.temperature_schedule
         )
 
-    def _run_step(self) -> None:
+    def _run_step(self, batch: Batch) -> None:
         """Run the batch that `loop.epoch` and `loop.step` name; what it draws depends on nothing else."""
         loop = self.loop
-        logits_batches, weights_batches = self.plan.batches(loop.epoch)
         generator = make_generator(self.problem.seed, "noise", loop.epoch, loop.step)
-        if loop.step < len(logits_batches):
-            self._logits_step(logits_batches[loop.step], generator)
+        position = loop.step - self.plan.count_logits_steps(loop.epoch)
+        if position < 0:
+            self._logits_step(batch, generator)
             return
-        position = loop.step - len(logits_batches)
         if position == 0:
             self._begin_weights_pass()
-        self._weights_batch(weights_batches[position], position / len(weights_batches), generator)
+        self._weights_batch(batch, position / self.plan.weight_steps, generator)
 
-    def _logits_step(self, indices: Tensor, generator: torch.Generator) -> None:
+    def _logits_step(self, batch: Batch, generator: torch.Generator) -> None:
         """Move the logits by one batch: the gradients of all tasks and of the resource term in one step."""
         loop = self.loop
-        batch, labelled = self._load(indices)
+        labelled = find_labelled(self.problem.tasks, batch)
         mix_LTK = self._draw_mix(generator)
         slopes_LTK, losses = torch.zeros_like(mix_LTK), dict.fromkeys((task.name for task in labelled), 0.0)
         loss_of = build_losses(labelled, batch, self.problem.spec.accumulate)
@@ -309,14 +310,14 @@ class BilevelSearch:
             # scales, not directions: without them every epoch would begin with steps of full length.
             loop.weight_optimiser = build_optimiser(loop.network.parameters(), spec.weights)
 
-    def _weights_batch(self, indices: Tensor, position: float, generator: torch.Generator) -> None:
+    def _weights_batch(self, batch: Batch, position: float, generator: torch.Generator) -> None:
         """Move the weights by one batch, one step per task (Sec. 4.1); tasks without labels in it are passed over."""
         loop, spec = self.loop, self.problem.spec
         done = (loop.epoch + position) / spec.epochs
         set_learning_rate(
             loop.weight_optimiser, spec.weights.learning_rate * poly_factor(done, spec.weights.poly_power)
         )
-        batch, labelled = self._load(indices)
+        labelled = find_labelled(self.problem.tasks, batch)
         with torch.no_grad():
             mix_LTK = self._draw_mix(generator)
         loss_of = build_losses(labelled, batch, spec.accumulate)
@@ -345,12 +346,6 @@ class BilevelSearch:
             losses.append(loss.detach())
         loop.weight_optimiser.step()
         return sum(losses[1:], losses[0])
-
-    def _load(self, indices: Tensor) -> tuple[Batch, tuple[TaskInfo, ...]]:
-        """Return a batch, not on the device yet, and the tasks that have labels in it."""
-        loop = self.loop
-        batch = self.dataset.batch(indices, make_generator(self.problem.seed, "samples", loop.epoch, loop.step))
-        return batch, find_labelled(self.problem.tasks, batch)
 
     def _finish_epoch(self, stage: str) -> list[Message]:
         """Write the epoch's row of history, move on, and return a sentence per task that had no labels in it."""

@@ -8,7 +8,7 @@ al., BMVC 2020, supplement ("Implementation"). Shapes: B batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +19,9 @@ from torch import Tensor
 from models.blocks import set_dropout
 from models.branched import BranchedNetwork
 from search.data.catalogue import TaskInfo
+from search.data.feeding import PlannedBatch
 from search.data.loading import TaskDataset
-from search.data.splits import epoch_batches, make_generator
+from search.data.splits import derive_seed, epoch_batches
 from search.losses import Loss, check_finite
 from search.optimiser import build_optimiser, poly_factor, set_learning_rate
 from search.ports import SECONDS_BETWEEN_SAVES, ArtifactStore, Cancelled, Message, Reporter, StageProgress, StageStarted
@@ -29,6 +30,7 @@ from search.spec import TrainSpec
 from search.tasks import get_loss_weight
 from search.training.compute import Compute
 from search.training.crew import Alone, Crew
+from search.training.feeding import feeding
 from search.training.labels import ABSENT, describe_absence, find_labelled, parameters_of_only
 from search.training.parts import Batch, build_losses, split_batch
 
@@ -120,29 +122,38 @@ class Retraining:
         num_batches = len(self._batches(0))
         reporter.emit(StageStarted(stage, loop.epoch * num_batches + loop.step, epochs * num_batches))
         saver = PeriodicSaver(store, state_name, seconds_between_saves)
-        while loop.epoch < epochs:
-            for indices in self._batches(loop.epoch)[loop.step :]:
-                if self.crew.agree(cancelled()):
-                    saver.save(loop.to_state())
-                    return None
-                self._train_batch(indices, (loop.epoch + loop.step / num_batches) / epochs)
-                loop.step += 1
-                reporter.emit(StageProgress(stage, loop.epoch * num_batches + loop.step, epochs * num_batches))
-                saver.save_if_due(loop.to_state)
-            for message in self._finish_epoch(stage):
-                reporter.emit(message)
-            losses = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
-            reporter.emit(StageProgress(stage, loop.epoch * num_batches, epochs * num_batches, losses))
+        with feeding(self.dataset, self._upcoming(loop.epoch, loop.step), self.compute) as batches:
+            while loop.epoch < epochs:
+                for _ in range(loop.step, num_batches):
+                    if self.crew.agree(cancelled()):
+                        saver.save(loop.to_state())
+                        return None
+                    self._train_batch(next(batches), (loop.epoch + loop.step / num_batches) / epochs)
+                    loop.step += 1
+                    reporter.emit(StageProgress(stage, loop.epoch * num_batches + loop.step, epochs * num_batches))
+                    saver.save_if_due(loop.to_state)
+                for message in self._finish_epoch(stage):
+                    reporter.emit(message)
+                losses = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
+                step, values = loop.epoch * num_batches, losses | batches.describe_waiting()
+                reporter.emit(StageProgress(stage, step, epochs * num_batches, values))
         return loop.history
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """Return the batches of an epoch."""
         return epoch_batches(torch.arange(len(self.dataset)), self.spec.batch_size, self.seed, epoch, "retrain")
 
-    def _train_batch(self, indices: Tensor, done: float) -> None:
+    def _upcoming(self, epoch: int, step: int) -> Iterator[PlannedBatch]:
+        """Yield the batches from a step of an epoch on, to the end of the training."""
+        for later in range(epoch, self.spec.epochs):
+            for index, indices in enumerate(self._batches(later)):
+                if later > epoch or index >= step:
+                    yield PlannedBatch(indices, derive_seed(self.seed, "augmentation", later, index))
+
+    def _train_batch(self, batch: Batch, done: float) -> None:
         """Take one step on the weighted sum of the losses of all tasks that have labels in the batch."""
         loop, spec = self.loop, self.spec
-        batch = self._load(indices)
+        batch = {name: batch[name] for name in ("image", *(task.name for task in self.tasks))}
         labelled = find_labelled(self.tasks, batch)
         set_learning_rate(loop.optimiser, spec.weights.learning_rate * poly_factor(done, spec.weights.poly_power))
         loop.optimiser.zero_grad(set_to_none=True)
@@ -154,12 +165,6 @@ class Retraining:
             sums = loop.loss_sums.setdefault(task.name, [0.0, 0.0])
             sums[0] += check_finite(losses[task.name], task.name)
             sums[1] += 1
-
-    def _load(self, indices: Tensor) -> Batch:
-        """Return a batch, not on the device yet, with the labels that this network learns from."""
-        generator = make_generator(self.seed, "augmentation", self.loop.epoch, self.loop.step)
-        batch = self.dataset.batch(indices, generator)
-        return {name: batch[name] for name in ("image", *(task.name for task in self.tasks))}
 
     def _collect_gradients(self, batch: Batch, labelled: Sequence[TaskInfo]) -> dict[str, float]:
         """Leave in the parameters the gradients of the weighted sum of losses, and return the losses, unweighted."""

@@ -61,11 +61,18 @@ class MadeUpDataset:
         tasks: The tasks that get labels.
         num_samples: Images.
         blank: Task -> value that all its labels have.
+        in_memory: Whether it says so of itself; others' batches are prepared ahead.
     """
 
     def __init__(
-        self, tasks: Sequence[TaskInfo], num_samples: int = 24, blank: Mapping[str, float] | None = None
+        self,
+        tasks: Sequence[TaskInfo],
+        num_samples: int = 24,
+        blank: Mapping[str, float] | None = None,
+        *,
+        in_memory: bool = True,
     ) -> None:
+        self.in_memory = in_memory
         generator = torch.Generator().manual_seed(7)
         self.requests: list[list[int]] = []
         self._image_N1HW = torch.randn(num_samples, 1, 12, 12, generator=generator)
