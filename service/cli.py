@@ -39,7 +39,31 @@ _dataset = click.option(
     metavar="NAME|FILE",
     help="Dataset; `bmtas datasets` lists them. A dataset of your own: the path of its dataset.yaml.",
 )
-_backbone = click.option("--backbone", required=True, metavar="NAME", help="Backbone; `bmtas backbones` lists them.")
+
+
+def _admit_code(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """Return the name of a backbone; one that says module:callable may run in this process from now on."""
+    from models.foreign import admit_code, is_code_name
+
+    if name is not None and is_code_name(name):
+        admit_code(name, Path.cwd())
+    return name
+
+
+_backbone = click.option(
+    "--backbone",
+    required=True,
+    metavar="NAME|MODULE:CALLABLE",
+    callback=_admit_code,
+    help="Backbone; `bmtas backbones` lists them. A network of your own: the code that builds it.",
+)
+_code = click.option(
+    "--backbone",
+    metavar="MODULE:CALLABLE",
+    callback=_admit_code,
+    expose_value=False,
+    help="Code of your own that the network stands on, where it does.",
+)
 _tasks = click.option("--tasks", metavar="A,B", help="Tasks, separated by commas; all of the dataset without it.")
 _architecture = click.option("--architecture", required=True, type=_PATH, help="An architecture.json.")
 _seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
@@ -235,6 +259,7 @@ def search(
 
 @bmtas.command(short_help="Train the network of an architecture.json.")
 @_architecture
+@_code
 @_dataset
 @_seed
 @_preset
@@ -277,6 +302,7 @@ def retrain(
 @click.option(
     "--dataset", metavar="NAME|FILE", help="Dataset to measure on; the one that the networks were searched on without."
 )
+@_code
 @_device
 @_json
 @click.pass_obj
@@ -293,6 +319,7 @@ def evaluate(shell: Shell, folder: Path, dataset: str | None, device: Device, as
 @click.option("--out", "target", required=True, type=_PATH, metavar="FILE", help="File to write.")
 @click.option("--tasks", metavar="A,B", help="Only the branches that these tasks need; all without it.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@_code
 def export(folder: Path, file_format: Format, target: Path, tasks: str | None, force: bool) -> None:
     """Write the trained network in DIR to FILE and check it against torch."""
     from service.commands.networks import ExportRequest, export_folder
@@ -337,10 +364,9 @@ def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> 
     prepare_process()
     try:
         chosen = shell or Shell(load_settings(), load_pipeline)
-        bmtas.main(None if arguments is None else list(arguments), "bmtas", standalone_mode=False, obj=chosen)
+        words = None if arguments is None else list(arguments)
+        exit_code = bmtas.main(words, "bmtas", standalone_mode=False, obj=chosen)
         sys.stdout.flush()
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return EXIT_REFUSED
@@ -354,7 +380,7 @@ def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> 
         with contextlib.suppress(OSError):
             click.echo(f"bmtas: {sentence}", err=True)
         return exit_code
-    return 0
+    return exit_code if isinstance(exit_code, int) else 0  # what a command ended with by itself
 
 
 def _explain(error: BaseException) -> tuple[str | None, int]:

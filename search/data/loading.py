@@ -17,7 +17,7 @@ from torch import Tensor
 from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.digits import DigitsDataset
 from search.data.scene_files import ScenesDataset, SceneSplit, load_arrays
-from search.errors import InputSizeError, SettingError, UnknownNameError
+from search.errors import InputSizeError, SampleError, SettingError, UnknownNameError
 from search.spec import DataSpec, Fit
 
 Progress = Callable[[int, int], None]
@@ -199,15 +199,23 @@ def _load_files(request: _Request) -> LoadedData:
         ("train", request.num_train, 0),
         ("val", request.num_val, request.num_train),
     )
-    train, val = (
-        open_files(
-            source,
-            SplitRequest(split, request.tasks, num_samples, form, augmented=request.augment and split == "train"),
-            cache_dir=request.cache_dir,
-            progress=None if request.progress is None else _count_on(request.progress, num_before, total),
-        )
-        for split, num_samples, num_before in wanted
-    )
+    opened, faults = [], []
+    for split, num_samples, num_before in wanted:
+        augmented = request.augment and split == "train"
+        try:
+            found = open_files(
+                source,
+                SplitRequest(split, request.tasks, num_samples, form, augmented=augmented),
+                cache_dir=request.cache_dir,
+                progress=None if request.progress is None else _count_on(request.progress, num_before, total),
+            )
+        except SampleError as error:  # whoever mends the files wants to know of both splits at once
+            faults.append(str(error))
+        else:
+            opened.append(found)
+    if faults:
+        raise SampleError(" ".join(faults))
+    train, val = opened
     return LoadedData(train, val, _combine(train.digest, val.digest))
 
 

@@ -76,39 +76,45 @@ class SampleMaker:
             self.cache.store(key, arrays)
 
 
-def compute_digests(
-    maker: SampleMaker, sample_ids: Sequence[str], num_processes: int, hashes: FileHashes | None = None
-) -> list[str]:
-    """Return the digest of every sample; reading is waiting for the most part, so threads do.
+@dataclass(frozen=True)
+class Wanted:
+    """A sample that is wanted.
 
-    Raises:
-        SampleError: Files that cannot be read; the sentence names their samples.
+    Attributes:
+        sample_id: Its name.
+        digest: Of all that it is read from; empty where a file of it cannot be read.
+        fault: What is wrong with such a file, else None.
     """
 
-    known = FileHashes() if hashes is None else hashes
+    sample_id: str
+    digest: str
+    fault: str | None = None
 
-    def find(sample_id: str) -> tuple[str, str | None]:
-        """Return the digest of a sample, or what is wrong with it."""
+
+def compute_digests(
+    maker: SampleMaker, sample_ids: Sequence[str], num_processes: int, hashes: FileHashes
+) -> list[Wanted]:
+    """Return every sample with its digest; reading is waiting for the most part, so threads do."""
+
+    def find(sample_id: str) -> Wanted:
+        """Return a sample with its digest, or with what is wrong with it."""
         try:
-            return maker.digest(sample_id, known), None
+            return Wanted(sample_id, maker.digest(sample_id, hashes))
         except SampleError as error:
-            return "", str(error)
+            return Wanted(sample_id, "", str(error))
 
     with ThreadPoolExecutor(num_processes * _THREADS_PER_PROCESS) as pool:
         found = list(pool.map(find, sample_ids))
-    known.save()
-    _refuse([fault for _, fault in found if fault is not None], maker)
-    return [digest for digest, _ in found]
+    hashes.save()
+    return found
 
 
-def fill(
-    maker: SampleMaker, keys: Sequence[tuple[str, str]], num_processes: int, on_sample: Callable[[], None]
-) -> None:
+def fill(maker: SampleMaker, samples: Sequence[Wanted], num_processes: int, on_sample: Callable[[], None]) -> None:
     """Keep all samples that are not there yet, as many as the cache has room for; the others are read once to check.
 
     Args:
         maker: What to keep.
-        keys: Sample ids, each with its key.
+        samples: With their digests.
         num_processes: Processes that may read, 1 for this one alone.
         on_sample: Called after every sample; what it raises ends the filling, and what is kept by then stays.
 
@@ -116,26 +122,26 @@ def fill(
         SampleError: Files that are not usable; the sentence names their samples.
         DatasetError: The cache cannot be written.
     """
-    missing = []
-    for sample_id, key in keys:
-        if maker.cache.contains(key):
-            on_sample()
-        else:
-            missing.append((sample_id, key))
-    room = _Room(maker, frozenset(key for _, key in keys))
-    items = ((sample_id, key, room.reserve()) for sample_id, key in missing)
-    faults = []
+    missing, faults, keys = [], [], {sample.sample_id: maker.key(sample.digest) for sample in samples}
+    for sample in samples:
+        if sample.fault is None and not maker.cache.contains(keys[sample.sample_id]):
+            missing.append(sample.sample_id)
+            continue
+        faults += [] if sample.fault is None else [sample.fault]
+        on_sample()
+    room = _Room(maker, frozenset(keys.values()))
+    items = ((sample_id, keys[sample_id], room.reserve()) for sample_id in missing)
     try:
         for fault in map_in_processes(partial(_try_keep, maker), items, limit_processes(num_processes, len(missing))):
-            if fault is not None:
-                faults.append(fault)
+            faults += [] if fault is None else [fault]
             on_sample()
     except OSError as error:
         raise DatasetError(
             f"Finished samples need a cache folder to write to, but '{maker.cache.folder}' gave: "
             f"{error.strerror or error}. Free some space there or name another cache folder."
         ) from error
-    _refuse(faults, maker)
+    if faults:
+        raise SampleError(_describe_faults(faults, maker.source.info.name))
 
 
 def _try_keep(maker: SampleMaker, item: tuple[str, str, bool]) -> str | None:
@@ -147,16 +153,14 @@ def _try_keep(maker: SampleMaker, item: tuple[str, str, bool]) -> str | None:
     return None
 
 
-def _refuse(faults: Sequence[str], maker: SampleMaker) -> None:
-    """Raise SampleError for samples that are not usable, all of them together."""
-    if not faults:
-        return
+def _describe_faults(faults: Sequence[str], dataset: str) -> str:
+    """Return all faults of the samples of a dataset together, the first in full."""
     if len(faults) == 1:
-        raise SampleError(faults[0])
-    more = f" ... and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
-    raise SampleError(
-        f"{len(faults)} samples of '{maker.source.info.name}' cannot be used. {' '.join(faults[:_MOST_NAMED])}{more} "
-        "`bmtas dataset check` names them all."
+        return faults[0]
+    more = f" And {len(faults) - _MOST_NAMED} more." if len(faults) > _MOST_NAMED else ""
+    return (
+        f"{len(faults)} samples of '{dataset}' cannot be used. {' '.join(faults[:_MOST_NAMED])}{more} "
+        "`bmtas dataset check` says what is wrong with each."
     )
 
 

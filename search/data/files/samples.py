@@ -138,8 +138,8 @@ def open_files(
     sample_ids = tuple(source.ids(request.split))[: request.num_samples]
     maker = SampleMaker(source, request.tasks, request.form, SampleCache(cache_dir / CACHE_FOLDER, cache_bytes))
     num_processes = count_cores()
-    digests = compute_digests(maker, sample_ids, num_processes, FileHashes(name_hashes(cache_dir, source.info.name)))
-    dataset = FileDataset(maker, request, sample_ids, digests)
+    hashes = FileHashes(name_hashes(cache_dir, source.info.name))
+    wanted = compute_digests(maker, sample_ids, num_processes, hashes)
     done = 0
 
     def count() -> None:
@@ -149,5 +149,5 @@ def open_files(
         if progress is not None:
             progress(done)
 
-    fill(maker, list(zip(sample_ids, dataset.keys, strict=True)), num_processes, count)
-    return dataset
+    fill(maker, wanted, num_processes, count)
+    return FileDataset(maker, request, sample_ids, [sample.digest for sample in wanted])

@@ -42,10 +42,11 @@ def _describe_group(group: FaultGroup) -> str:
     """Return the heading of a kind of faults: what it concerns, and which samples."""
     if not group.num_samples:
         return f"  {group.part}:"
+    if group.num_samples == 1:
+        return f"  {group.part}, sample {group.samples[0]}:"
     left = group.num_samples - len(group.samples)
     more = f" and {left} more" if left else ""
-    what = "sample" if group.num_samples == 1 else "samples"
-    return f"  {group.part}, {group.num_samples} {what}: {', '.join(group.samples)}{more}. For example:"
+    return f"  {group.part}, {group.num_samples} samples: {', '.join(group.samples)}{more}. For example:"
 
 
 def _print_labels(tasks: Mapping[str, TaskFindings], stream: TextIO) -> None:
