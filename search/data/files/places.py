@@ -62,7 +62,7 @@ def resolve_inside(root: Path, relative: str) -> Path:
     Raises:
         SampleError: The path is absolute, is not UTF-8, or leads out of the folder by `..` or by a link.
     """
-    fault = _find_path_fault(relative)
+    fault = find_path_fault(relative)
     if fault is not None:
         raise SampleError(f"The path {quote(relative)} {fault}. Write a path below {quote(root)} instead.")
     try:
@@ -78,8 +78,8 @@ def resolve_inside(root: Path, relative: str) -> Path:
     return found
 
 
-def _find_path_fault(relative: str) -> str | None:
-    """Return what is wrong with a relative path before any look at the disk, or None."""
+def find_path_fault(relative: str) -> str | None:
+    """Return what is wrong with a relative path before any look at the disk, as the end of a sentence, or None."""
     if not _is_utf8(relative):
         return "is not UTF-8"
     if not relative.isprintable():
