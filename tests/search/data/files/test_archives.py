@@ -140,7 +140,7 @@ def test_too_many_files_are_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["tar.gz", "zip"])
 def test_bombs_stop_at_the_ratio(tmp_path: Path, kind: str) -> None:
     """A thousand bytes out of one are written up to the limit only."""
-    written = []
+    written: list[int] = []
     (tmp_path / "bomb").write_bytes(pack(kind, {"x": bytes(50_000_000)}))
     limits = UnpackLimits(free_bytes=1 << 20)
     with pytest.raises(DatasetError, match="unpacks to more than"):
