@@ -63,6 +63,12 @@ def find_foreign(name: str) -> ForeignBackbone | None:
     return next((foreign for foreign in list_foreign() if foreign.name == name), None)
 
 
+def find_package(name: str) -> str | None:
+    """Return name and version of the package that brings a backbone; None for one that is built in or code."""
+    foreign = None if name in BACKBONES else find_foreign(name)
+    return None if foreign is None else foreign.package
+
+
 def is_code_name(name: str) -> bool:
     """Return whether a name says module:callable, which stands for code and not for an entry in a table."""
     return ":" in name

@@ -27,8 +27,9 @@ VERSION: Literal[1] = 1
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(ge=1)]
-OptionalName = Annotated[Name | None, Field(exclude_if=lambda name: name is None)]
-"""None where there is nothing to name; left out of the document then, so that older ones keep their bytes."""
+Package = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9._-]+ [A-Za-z0-9._+!-]+$")]
+OptionalPackage = Annotated[Package | None, Field(exclude_if=lambda package: package is None)]
+"""None for what is built in; left out of the document then, so that older ones keep their bytes."""
 _SPREAD = {"layers", "heads", "provenance"}  # keys whose entries get a line each
 
 
@@ -119,7 +120,7 @@ class Architecture(_Frozen):
     params: Count
     budget_madds: Count | None
     provenance: Provenance
-    backbone_package: OptionalName = None
+    backbone_package: OptionalPackage = None
 
     @model_validator(mode="after")
     def _canonicalise(self) -> Architecture:

@@ -8,7 +8,9 @@ from safetensors.torch import load as load_safetensors
 
 from models.backbones import get_backbone
 from models.branched import BranchedNetwork
-from models.catalogue import HeadSpec
+from models.catalogue import BACKBONES, HeadSpec
+from models.encoder import Backbone
+from models.errors import UnknownBackboneError
 from search.architecture import Architecture
 from search.errors import ArchitectureFileError, DeviceError
 from search.ports import Surroundings
@@ -17,11 +19,35 @@ from search.training.compute import Compute
 
 
 def build_network(architecture: Architecture) -> BranchedNetwork:
-    """Return the network of an architecture with fresh random weights."""
+    """Return the network of an architecture with fresh random weights.
+
+    Raises:
+        ArchitectureFileError: Its backbone is of a package that is not installed, or has other layers by now.
+        ModelsError: Its backbone is code that nobody named, or cannot be used.
+    """
     heads = {task: HeadSpec(KINDS[shape.kind].dense, shape.channels) for task, shape in architecture.heads.items()}
-    return BranchedNetwork(
-        get_backbone(architecture.backbone), heads, architecture.image_channels, architecture.branching
-    )
+    return BranchedNetwork(_find_backbone(architecture), heads, architecture.image_channels, architecture.branching)
+
+
+def _find_backbone(architecture: Architecture) -> Backbone:
+    """Return the backbone that an architecture stands on."""
+    name, package = architecture.backbone, architecture.backbone_package
+    try:
+        backbone = get_backbone(name)
+    except UnknownBackboneError:
+        if package is None:
+            raise
+        raise ArchitectureFileError(
+            f"The network stands on backbone '{name}' of the package {package}, which is not installed here. "
+            f"Install it, such as by pip install {package.replace(' ', '==')}."
+        ) from None
+    layers = tuple(layer.name for layer in backbone.layers)
+    if name not in BACKBONES and layers != architecture.layer_names:
+        raise ArchitectureFileError(
+            f"The network was made of {len(architecture.layer_names)} layers of backbone '{name}', which are not the "
+            f"{len(layers)} that it is cut into here. Install {package or 'the code'} as it was then."
+        )
+    return backbone
 
 
 def load_network(architecture: Architecture, weights: bytes) -> BranchedNetwork:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from models.branching import Branching
 from models.catalogue import HeadSpec
+from models.foreign import find_package
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import CostTable
 from search.data.catalogue import TaskInfo, resolve_tasks
@@ -96,6 +97,7 @@ def describe_tree(study: OpenStudy, branching: Branching, budget_madds: int | No
             created=study.ground.around.now().isoformat(timespec="seconds"),
             weights=study.spec.weights,
         ),
+        backbone_package=find_package(study.spec.backbone),
     )
 
 

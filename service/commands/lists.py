@@ -9,6 +9,7 @@ import sys
 import click
 
 from models.catalogue import BACKBONES
+from models.foreign import list_foreign
 from service.commands.shell import Shell
 from service.commands.tables import build_backbones_table, build_datasets_table, print_table
 
@@ -30,8 +31,11 @@ def list_datasets(shell: Shell, *, as_json: bool) -> None:
 
 
 def list_backbones(*, as_json: bool) -> None:
-    """Print every backbone."""
+    """Print every backbone; those of other packages by name only, since facts would run their code."""
+    foreign = list_foreign()
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(info) for info in BACKBONES.values()], indent=2))
+        built_in = [dataclasses.asdict(info) for info in BACKBONES.values()]
+        brought = [{**dataclasses.asdict(backbone), "family": "custom"} for backbone in foreign]
+        click.echo(json.dumps([*built_in, *brought], indent=2))
     else:
-        print_table(build_backbones_table(list(BACKBONES.values())), sys.stdout)
+        print_table(build_backbones_table(list(BACKBONES.values()), foreign), sys.stdout)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from models.branching import Branching
 from models.catalogue import BackboneInfo
+from models.foreign import ForeignBackbone
 from search.data.catalogue import DatasetInfo
 from search.results import Candidate, MetricValue, Results
 
@@ -44,11 +45,13 @@ def build_datasets_table(datasets: Sequence[tuple[DatasetInfo, bool, Path | None
     return table
 
 
-def build_backbones_table(backbones: Sequence[BackboneInfo]) -> Table:
-    """Return one row per backbone."""
+def build_backbones_table(backbones: Sequence[BackboneInfo], foreign: Sequence[ForeignBackbone] = ()) -> Table:
+    """Return one row per backbone; of those that other packages bring only what their metadata say."""
     table = build_table("Backbones", "name", "layers", "output stride", "smallest side", "what it is")
     for info in backbones:
         table.add_row(info.name, str(info.num_layers), str(info.output_stride), str(info.min_size), info.summary)
+    for brought in foreign:
+        table.add_row(brought.name, "", "", "", brought.problem or f"{brought.target} of {brought.package}")
     return table
 
 
