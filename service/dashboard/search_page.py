@@ -23,6 +23,7 @@ from service.dashboard.job.view import (
     MAX_LANES,
     build_lanes,
     build_trial_rows,
+    choose_rows,
     collect_points,
     count_states,
     find_trouble,
@@ -178,7 +179,7 @@ class JobPages:
             networks = {
                 row.trial_id: (row.id, row.delta_m) for row in store.list_front_rows(job_id=job.id, study_key=None)
             }
-            view["rows"] = build_trial_rows(trials, networks, now)
+            view["rows"] = build_trial_rows(choose_rows(trials), networks, now)
         if "curves" in names:
             view |= _read_curves(store, job, trials, only)
         if "history" in names:

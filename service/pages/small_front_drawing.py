@@ -18,6 +18,7 @@ from service.pages.drawing import (
 )
 from service.pages.front_drawing import Point
 
+_MAX_BEHIND = 80  # networks that are drawn and named one by one
 _WIDTH, _HEIGHT = 360.0, 230.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 26.0, 40.0
 Span = tuple[float, float]
@@ -38,14 +39,20 @@ def small_front_svg(points: Sequence[Point], *, standalone: bool = False) -> str
         path = f"M{corners[0][0]:.1f} {corners[0][1]:.1f}"
         path += "".join(f"H{after[0]:.1f}V{after[1]:.1f}" for _, after in pairwise(corners)) + f"H{_WIDTH - _RIGHT}"
         body += f'<path class="front" d="{path}" fill="none" stroke="{colour("accent")}" stroke-width="1.8"/>'
-    for point in points:
+    crowd = [point for point in points if point.kind == "behind"]
+    crowd = crowd if len(crowd) > _MAX_BEHIND else []
+    named = [point for point in points if not crowd or point.kind != "behind"]
+    if crowd:
+        dots = "".join(f"M{_x(point.madds, across):.1f} {_y(point.delta_m, up):.1f}h0" for point in crowd)
+        body += f'<path class="crowd" d="{dots}" stroke="{colour("accent")}" stroke-width="3" stroke-linecap="round"/>'
+    for point in named:
         title = f"{escape(point.name)}: {format_count(point.madds)} MAdds, delta_m {format_signed(point.delta_m)} %"
         mark = _mark(point.kind, _x(point.madds, across), _y(point.delta_m, up))
         body += f'<g class="point"><title>{title}</title>{mark}</g>'
-    described = (
-        f"{point.name}: {format_count(point.madds)} MAdds, delta_m {format_signed(point.delta_m)} %."
-        for point in points
-    )
+    described = [
+        f"{point.name}: {format_count(point.madds)} MAdds, delta_m {format_signed(point.delta_m)} %." for point in named
+    ]
+    described += [f"And {len(crowd)} networks behind the front."] if crowd else []
     return frame(
         _WIDTH,
         _HEIGHT,

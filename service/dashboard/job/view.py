@@ -29,6 +29,7 @@ from service.schemas.results import Front
 
 MAX_LANES = 60
 MAX_NOTES = 60
+MAX_ROWS = 200
 _MAX_METRICS = 3
 
 
@@ -121,6 +122,14 @@ def build_trial_rows(
             )
         )
     return rows
+
+
+def choose_rows(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials that the table shows, in their order: of very many, those that run or went wrong come first."""
+    calm = (TrialState.QUEUED, TrialState.SUCCEEDED)
+    telling = sorted(trials, key=lambda trial: (trial.state in calm, trial.state is TrialState.QUEUED))
+    shown = {trial.id for trial in telling[:MAX_ROWS]}
+    return [trial for trial in trials if trial.id in shown]
 
 
 def build_lanes(

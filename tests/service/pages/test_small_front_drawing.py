@@ -32,6 +32,20 @@ def test_baselines_alone_have_no_front() -> None:
     assert 'class="front"' not in small_front_svg([Point("single-task", 300, 0, "single")])
 
 
+def test_a_crowd_behind_the_front_is_dots_without_names() -> None:
+    """A thousand networks weigh little; those on the front keep their names."""
+    crowd = [Point(f"n{n}", 100 + n, -n / 100, "behind") for n in range(1000)]
+    svg = small_front_svg([Point("best", 90, 1, "front"), *crowd])
+    assert len(svg) < 30_000
+    root = ElementTree.fromstring(svg)
+    assert [next(iter(mark)).text for mark in root.iter() if mark.get("class") == "point"] == [
+        "best: 90 MAdds, delta_m +1.00 %"
+    ]
+    (dots,) = [str(mark.get("d")) for mark in root.iter() if mark.get("class") == "crowd"]
+    assert dots.count("M") == 1000
+    assert "And 1000 networks behind the front." in svg
+
+
 @given(st.lists(_POINTS, min_size=1, max_size=20))
 def test_any_networks_can_be_drawn(points: list[Point]) -> None:
     """However far apart, on one spot or oddly named, it is well-formed."""

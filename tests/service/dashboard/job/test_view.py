@@ -11,8 +11,10 @@ from db.records.results import FrontRow
 from db.records.states import AttemptState, JobKind, JobState, Reason, TrialState
 from service.dashboard.formats import NOTHING
 from service.dashboard.job.view import (
+    MAX_ROWS,
     build_lanes,
     build_trial_rows,
+    choose_rows,
     collect_points,
     count_states,
     find_trouble,
@@ -71,6 +73,18 @@ def test_a_candidate_links_to_its_network() -> None:
     assert (row.architecture_id, row.delta_m, row.madds, row.share) == ("arch_1", 1.5, None, 0.5)
     (none,) = build_trial_rows([TRIAL], {}, NOW)
     assert (none.architecture_id, none.delta_m, none.state_words) == (None, None, "Running")
+
+
+def test_of_very_many_trials_the_telling_ones_are_listed() -> None:
+    """What runs or failed is never left out for what waits or is done, and the order stays."""
+    states = [TrialState.QUEUED] * 150 + [TrialState.SUCCEEDED] * 150 + [TrialState.FAILED, TrialState.RUNNING]
+    trials = [replace(TRIAL, id=f"t{n}", state=state) for n, state in enumerate(states)]
+    shown = choose_rows(trials)
+    assert len(shown) == MAX_ROWS
+    assert [trial.id for trial in shown] == [trial.id for trial in trials if trial in shown]
+    assert shown[-2:] == trials[-2:]
+    assert sum(trial.state is TrialState.SUCCEEDED for trial in shown) == 150
+    assert choose_rows(trials[:5]) == trials[:5]
 
 
 def test_lanes_count_from_the_first_attempt() -> None:
