@@ -21,7 +21,9 @@ from starlette.exceptions import HTTPException
 from db.errors import DbError
 from db.stores import Store
 from models.errors import ModelsError
+from search.data.shelf import DatasetShelf
 from search.errors import SearchError
+from search.weights_shelf import WeightsShelf
 from service.dashboard.routers import ROUTERS as PAGE_ROUTERS
 from service.dashboard.site import show_problem, wants_page
 from service.errors import ServiceError
@@ -31,6 +33,7 @@ from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
 from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
+from service.web.offers import Offers
 from service.web.openapi_document import complete_openapi
 from service.web.paging import PageTokens
 from service.web.problems import ProblemError, problem_of_error, problem_of_status, problem_response
@@ -66,6 +69,7 @@ def create_app(settings: ServerSettings, store: Store) -> FastAPI:
         hub=EventHub(store, settings.events, settings.draining),
         monitor=monitor,
         fronts=FrontAnswers(store),
+        offers=Offers(DatasetShelf(settings.datasets_dir), WeightsShelf(settings.weights_dir)),
     )
 
     @contextlib.asynccontextmanager

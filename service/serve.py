@@ -27,9 +27,11 @@ import uvicorn
 
 from db.sql.store import open_store
 from db.stores import Store
+from search.data.shelf import DatasetShelf
 from service.app import create_app
 from service.errors import ServerStartError
 from service.server_settings import ServerSettings
+from service.serving.dataset_checker import DatasetChecker
 from service.serving.local_worker import LocalWorker
 from service.serving.memory_arenas import share_memory_arenas
 from service.serving.server_files import ServerFiles
@@ -62,6 +64,8 @@ class ServeRequest:
         data_dir: Folder of the server's own files.
         database_url: None for SQLite in the data folder.
         storage_root: Where the files of trials lie; None for a folder in the data folder.
+        datasets_dir: Folder of the datasets made of files; None for none.
+        weights_dir: Folder of the files that networks can start from; None for none.
         tls: Certificate to encrypt with; None for plain HTTP.
         insecure_bind: Whether plain HTTP may be offered to other machines.
         allowed_hosts: Further names under which the server may be addressed.
@@ -78,6 +82,8 @@ class ServeRequest:
     data_dir: Path
     database_url: str | None = None
     storage_root: str | None = None
+    datasets_dir: Path | None = None
+    weights_dir: Path | None = None
     tls: TlsFiles | None = None
     insecure_bind: bool = False
     allowed_hosts: tuple[str, ...] = ()
@@ -124,7 +130,7 @@ def run_server(request: ServeRequest, announce: Callable[[Ready], None]) -> None
         settings = build_settings(request, files)
         address = _address_of(listener, request)
         ready = Ready(address, request.data_dir, admin_token)
-        with files.announced(address), _swept(settings, store), _local_worker(request, files, address) as worker:
+        with files.announced(address), _looked_after(settings, store), _local_worker(request, files, address) as worker:
             server = _Server(_configure(request, settings, store), settings.draining, worker)
             server.on_ready = lambda: announce(ready)
             if request.end_with_stdin:
@@ -142,6 +148,8 @@ def build_settings(request: ServeRequest, files: ServerFiles) -> ServerSettings:
     return ServerSettings(
         storage_root=request.storage_root or str(request.data_dir / "storage"),
         data_dir=request.data_dir,
+        datasets_dir=request.datasets_dir,
+        weights_dir=request.weights_dir,
         secret=files.load_secret(),
         code_version=version("bmtas"),
         lease_seconds=request.lease_seconds,
@@ -232,16 +240,23 @@ def _stop_with_stdin() -> None:
 
 
 @contextmanager
-def _swept(settings: ServerSettings, store: Store) -> Iterator[None]:
-    """Sweep the storage in the background."""
-    sweeper = StorageSweeper(settings.storage_root, store)
-    thread = threading.Thread(target=sweeper.run, args=(settings.draining,), name="storage-sweeper", daemon=True)
-    thread.start()
+def _looked_after(settings: ServerSettings, store: Store) -> Iterator[None]:
+    """Sweep the storage and check people's datasets in the background."""
+    chores = {"storage-sweeper": StorageSweeper(settings.storage_root, store).run}
+    if settings.datasets_dir is not None:
+        chores["dataset-checker"] = DatasetChecker(DatasetShelf(settings.datasets_dir), store).run
+    threads = [
+        threading.Thread(target=chore, args=(settings.draining,), name=name, daemon=True)
+        for name, chore in chores.items()
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         settings.draining.set()
-        thread.join(timeout=1.0)
+        for thread in threads:
+            thread.join(timeout=1.0)
 
 
 @contextmanager
@@ -252,7 +267,9 @@ def _local_worker(request: ServeRequest, files: ServerFiles, address: str) -> It
         return
     access = ("--server", address, "--token-file", str(files.worker_token_path))
     end = ("--end-with-stdin", "--stop-seconds", str(_WORKER_STOP_SECONDS))
-    command = (sys.executable, "-m", "service.cli", "work", *access, *end, *request.worker_options)
+    folders = {"--datasets": request.datasets_dir, "--weights": request.weights_dir}
+    where = [word for option, folder in folders.items() if folder is not None for word in (option, str(folder))]
+    command = (sys.executable, "-m", "service.cli", "work", *access, *end, *where, *request.worker_options)
     # The worker needs neither the database nor anybody's token: what is not there cannot leak into trials.
     environment = child_environment({}, without=("BMTAS_DATABASE", "BMTAS_TOKEN", "BMTAS_TOKEN_FILE", "BMTAS_SERVER"))
     worker = LocalWorker(command, environment)

@@ -54,6 +54,8 @@ class ServerSettings:
     Attributes:
         storage_root: Absolute path or fsspec URL under which all files of trials lie.
         data_dir: Folder of the server's own files.
+        datasets_dir: Folder of the datasets made of files; None for none.
+        weights_dir: Folder of the files that networks can start from; None for none.
         secret: At least 32 random bytes; signs page tokens and the tokens of attempts.
         code_version: Version of this program; workers of another one get no work.
         lease_seconds: How long an attempt holds its trial without a heartbeat.
@@ -74,6 +76,8 @@ class ServerSettings:
     data_dir: Path
     secret: bytes
     code_version: str
+    datasets_dir: Path | None = None
+    weights_dir: Path | None = None
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 10.0
     sweep_seconds: float = 5.0

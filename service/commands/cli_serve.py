@@ -31,6 +31,12 @@ _device = click.option(
 # For whoever starts the process: it ends when the pipe that is its stdin closes.
 _end_with_stdin = click.option("--end-with-stdin", is_flag=True, hidden=True)
 _json = click.option("--json", "as_json", is_flag=True, help="Print what is announced as JSON.")
+_datasets = click.option(
+    "--datasets", "datasets_dir", type=_PATH, metavar="DIR", help="Folder of datasets; BMTAS_DATASETS without it."
+)
+_weights = click.option(
+    "--weights", "weights_dir", type=_PATH, metavar="DIR", help="Folder of weight files; BMTAS_WEIGHTS without it."
+)
 
 
 @click.command(short_help="Serve searches over HTTP.")
@@ -41,6 +47,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print what is anno
 @click.option("--data", "data_dir", type=_PATH, metavar="DIR", help="The server's folder; BMTAS_DATA without it.")
 @click.option("--database", metavar="URL", help="postgresql://...; BMTAS_DATABASE, or SQLite in DIR, without it.")
 @click.option("--storage", metavar="ROOT", help="Folder or fsspec URL for files of trials; DIR/storage without it.")
+@_datasets
+@_weights
 @click.option("--no-worker", is_flag=True, help="Start no worker beside the server.")
 @_executor
 @_device
@@ -61,6 +69,8 @@ def serve(
     data_dir: Path | None,
     database: str | None,
     storage: str | None,
+    datasets_dir: Path | None,
+    weights_dir: Path | None,
     no_worker: bool,
     executor: str,
     device: str,
@@ -86,6 +96,8 @@ def serve(
         data_dir=(data_dir or settings.data_dir).expanduser().absolute(),
         database_url=database or settings.database_url,
         storage_root=_absolute(storage or settings.storage_root),
+        datasets_dir=_folder(datasets_dir or settings.datasets_dir),
+        weights_dir=_folder(weights_dir or settings.weights_dir),
         tls=TlsFiles(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
         insecure_bind=insecure_bind,
         allowed_hosts=allowed_hosts,
@@ -97,6 +109,11 @@ def serve(
         end_with_stdin=end_with_stdin,
     )
     run(request, as_json=as_json)
+
+
+def _folder(path: Path | None) -> Path | None:
+    """Return a folder that means the same from every working directory."""
+    return None if path is None else path.expanduser().absolute()
 
 
 def _absolute(root: str | None) -> str | None:
@@ -116,6 +133,8 @@ def _absolute(root: str | None) -> str | None:
 @click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
 @click.option("--max-trials", type=click.IntRange(1, 64), help="Trials taken at once; 8 on Ray, 1 without it.")
 @click.option("--storage", metavar="ROOT", help="Folder or fsspec URL for files of trials; the server's without it.")
+@_datasets
+@_weights
 @click.option(
     "--stop-seconds",
     type=click.FloatRange(min=2, max=3600),
@@ -138,6 +157,8 @@ def work(
     slots: int,
     max_trials: int | None,
     storage: str | None,
+    datasets_dir: Path | None,
+    weights_dir: Path | None,
     stop_seconds: float,
     end_with_stdin: bool,
 ) -> None:
@@ -159,6 +180,8 @@ def work(
         # What runs one trial after another must leave the others to other workers.
         max_trials=max_trials or (8 if executor == "ray" else 1),
         storage=_absolute(storage or shell.settings.storage_root),
+        datasets_dir=_folder(datasets_dir or shell.settings.datasets_dir),
+        weights_dir=_folder(weights_dir or shell.settings.weights_dir),
         stop_seconds=stop_seconds,
         end_with_stdin=end_with_stdin,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from service.client_access import ServerAccess, find_access
@@ -31,6 +32,8 @@ class WorkerWishes:
         slots: Jobs at a time.
         max_trials: Trials of one job that are taken at once.
         storage: Where the files of trials lie, when not where the server says.
+        datasets_dir: Folder of the datasets made of files; None for none.
+        weights_dir: Folder of the files that networks can start from; None for none.
         stop_seconds: Time for running trials to save their state after a request to stop.
         end_with_stdin: Whether the end of stdin asks for a stop.
     """
@@ -44,6 +47,8 @@ class WorkerWishes:
     slots: int
     max_trials: int
     storage: str | None
+    datasets_dir: Path | None
+    weights_dir: Path | None
     stop_seconds: float
     end_with_stdin: bool
 
@@ -60,7 +65,8 @@ def work(access: ServerAccess, wishes: WorkerWishes, shell: Shell) -> None:
         executor=wishes.executor,
         device=wishes.device,
         cache_dir=str(shell.settings.cache_dir),
-        datasets_dir=None if shell.settings.datasets_dir is None else str(shell.settings.datasets_dir),
+        datasets_dir=None if wishes.datasets_dir is None else str(wishes.datasets_dir),
+        weights_dir=None if wishes.weights_dir is None else str(wishes.weights_dir),
         storage_root=wishes.storage,
         ray_address=wishes.ray_address,
         stop_seconds=wishes.stop_seconds,

@@ -13,8 +13,7 @@ from db.questions import ArchitectureQuery
 from db.records.results import ArchitectureRecord
 from db.records.states import JobState
 from search.architecture import Architecture
-from search.cost_table import compute_costs
-from search.data.catalogue import DATASETS
+from search.errors import UnknownNameError
 from search.results import StudyCosts
 from service.pages.tree_drawing import tree_svg
 from service.routes.jobs import PageSize, PageToken
@@ -25,6 +24,7 @@ from service.web.auth import Downloader, Reader, Writer
 from service.web.etags import answer, etag_of_content, is_known
 from service.web.guarded_route import GuardedRoute
 from service.web.idempotency import IdempotencyKey
+from service.web.offers import Offers
 from service.web.paging import DEFAULT_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
 from service.web.planning import plan_export_job, plan_retrain_job
 from service.web.problems import refuse_field
@@ -118,7 +118,7 @@ def get_tree_drawing(request: Request, architecture_id: str, caller: Reader, par
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     architecture = _read_document(record)
-    drawing = tree_svg(architecture, _compute_study_costs(architecture), standalone=True)
+    drawing = tree_svg(architecture, _compute_study_costs(architecture, parts.offers), standalone=True)
     return SvgDrawing(drawing, headers=headers)
 
 
@@ -134,7 +134,7 @@ def submit_retrain(
     """Train a network anew."""
     source = parts.store.get_architecture(architecture_id)
     submission = Submission(request, caller, key, body.model_dump(mode="json"))
-    return submit_job(parts, submission, lambda: plan_retrain_job(body, source, owner=caller.owner))
+    return submit_job(parts, submission, lambda: plan_retrain_job(body, source, parts.offers, owner=caller.owner))
 
 
 @router.post(
@@ -185,13 +185,16 @@ def _read_document(record: ArchitectureRecord) -> Architecture:
     return Architecture.model_validate_json(json.dumps(dict(record.document)))
 
 
-def _compute_study_costs(architecture: Architecture) -> StudyCosts | None:
+def _compute_study_costs(architecture: Architecture, offers: Offers) -> StudyCosts | None:
     """Return what the layers of a network cost, None where its dataset is not known any more."""
-    info = DATASETS.get(architecture.provenance.dataset)
-    if info is None or not set(architecture.tasks) <= {task.name for task in info.tasks}:
+    try:
+        info = offers.datasets.get(architecture.provenance.dataset)
+    except UnknownNameError:
+        return None
+    if not set(architecture.tasks) <= {task.name for task in info.tasks}:
         return None
     tasks = tuple(task for task in info.tasks if task.name in architecture.tasks)
-    costs = compute_costs(architecture.backbone, tasks, architecture.input_size, info.image_channels)
+    costs = offers.compute_costs(architecture.backbone, tasks, architecture.input_size, info.image_channels)
     return StudyCosts(
         stem_madds=costs.stem_madds,
         layer_names=costs.layer_names,

@@ -226,7 +226,8 @@ class JobRoutes:
         options = options_of(job, deadline_seconds=seconds)
         if job.kind is JobKind.SEARCH:
             body = rebuild_search_body(job.spec, options)
-            planned = plan_search_job(body, owner=caller.owner, code_version=parts.settings.code_version)
+            version = parts.settings.code_version
+            planned = plan_search_job(body, parts.offers, owner=caller.owner, code_version=version)
             return replace(planned.job, retry_of=job.id)
         trials = tuple(
             NewTrial(trial.kind, trial.name, trial.spec, trial.reuse_key, trial.seed, trial.budget_madds)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from db.records.jobs import NewJob
 from db.records.states import JobKind
 from service.routes.jobs import JobRoutes
 from service.routes.trials import TrialRoutes
@@ -14,6 +15,7 @@ from service.schemas.jobs import Job
 from service.schemas.requests import SearchBody
 from service.schemas.results import Estimate, Front, MaddsRange, Validation
 from service.web.auth import Reader, Writer
+from service.web.dataset_checks import find_check
 from service.web.etags import answer_content
 from service.web.fronts import FrontQuestion
 from service.web.guarded_route import GuardedRoute
@@ -38,10 +40,13 @@ _Feasible = Annotated[bool, Query(description="Leave out networks that exceed th
 @router.post("/api/v1/searches/validate", name="validate_search", response_model=Validation)
 def validate_search(body: SearchBody, caller: Writer, parts: Parts) -> Validation:
     """Check a search as submitting it would, and estimate what it takes; nothing is stored."""
-    planned = plan_search_job(body, owner=caller.owner, code_version=parts.settings.code_version)
+    planned = plan_search_job(body, parts.offers, owner=caller.owner, code_version=parts.settings.code_version)
     workers = parts.store.list_workers()
     check_schedulable(planned.job.resources, workers)
     warnings = _find_loose_budgets(planned)
+    check = find_check(parts.store, parts.offers.get_dataset(body.dataset))
+    if check is not None and check.warning:
+        warnings.append(check.warning)
     if not workers:
         warnings.append("No worker has asked for work in the last day: the search would wait for one.")
     return Validation(ok=True, estimate=_estimate(planned), warnings=warnings)
@@ -53,8 +58,13 @@ def submit_search(
 ) -> Response:
     """Submit a search; it is durable once this is answered."""
     submission = Submission(request, caller, key, body.model_dump(mode="json"))
-    version = parts.settings.code_version
-    return submit_job(parts, submission, lambda: plan_search_job(body, owner=caller.owner, code_version=version).job)
+
+    def plan() -> NewJob:
+        """Return the job that the body asks for."""
+        version = parts.settings.code_version
+        return plan_search_job(body, parts.offers, owner=caller.owner, code_version=version).job
+
+    return submit_job(parts, submission, plan)
 
 
 JobRoutes(JobKind.SEARCH).register(router)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from search.errors import BudgetError
 from search.presets import PRESETS
 from search.spec import parse_budget
+from search.weights_shelf import NO_WEIGHTS
 
 MAX_CANDIDATES = 64
 _BUDGET_RULE = "A budget is a whole number of MAdds such as 1200000, or text such as 9.1G, 550M or 60%."
@@ -60,6 +61,15 @@ Budget = Annotated[
             ],
             "description": _BUDGET_RULE,
         }
+    ),
+]
+Weights = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^/\\\x00-\x1f\x7f]+$",
+        description="Weights that encoders start from: none, imagenet or a name in GET /api/v1/weights.",
     ),
 ]
 Preset = Literal["smoke", "quick", "paper"]
@@ -125,6 +135,7 @@ class SearchBody(JobOptions):
         default=None, description="[H, W] in pixels; the dataset's own without it."
     )
     retrain: Annotated[bool, Field(description="Whether candidates and baselines are trained and measured.")] = True
+    weights: Weights = NO_WEIGHTS
 
 
 class RetrainBody(JobOptions):
@@ -135,6 +146,7 @@ class RetrainBody(JobOptions):
     dataset: Annotated[Word, Field(description="The architecture's own without it.")] | None = None
     preset: Preset = "quick"
     seed: Seed = 0
+    weights: Weights = NO_WEIGHTS
 
 
 class ExportBody(JobOptions):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from db.records.access import TokenRecord
+from search.data.checks.findings import TaskFindings
 from service.schemas.jobs import AnswerBody, Time
 
 
@@ -26,6 +27,27 @@ class TaskTable(AnswerBody):
     items: list[TaskAnswer]
 
 
+class DatasetFault(AnswerBody):
+    """Faults of one kind in the samples of a dataset."""
+
+    part: Annotated[str, Field(description="image, the name of a task, or dataset.")]
+    example: str
+    num_samples: int
+    samples: Annotated[list[str], Field(description="The first of them.")]
+
+
+class DatasetCheck(AnswerBody):
+    """What the check of a dataset made of files found in its samples."""
+
+    state: Literal["waiting", "checked", "failed"]
+    checked_at: Time | None
+    num_samples: Annotated[dict[str, int], Field(description="By split.")]
+    num_faulty: int
+    faults: list[DatasetFault]
+    remarks: list[str]
+    message: Annotated[str, Field(description="Why it could not be checked.")]
+
+
 class DatasetAnswer(AnswerBody):
     """A dataset that a search may name."""
 
@@ -38,12 +60,43 @@ class DatasetAnswer(AnswerBody):
     largest_side: int
     num_train: int
     num_val: int
+    definition: Annotated[str | None, Field(description="SHA-256 of its dataset.yaml; null for built-in ones.")]
+    check: Annotated[DatasetCheck | None, Field(description="Of its samples; null for built-in ones.")]
+
+
+class DatasetDetails(DatasetAnswer):
+    """A dataset with the statistics of its labels."""
+
+    sizes: Annotated[dict[str, int], Field(description="Images by HxW; empty before the check.")]
+    statistics: Annotated[dict[str, TaskFindings], Field(description="By task; empty before the check.")]
+
+
+class UnusableDataset(AnswerBody):
+    """A file in the server's datasets folder that looks like a dataset and is none."""
+
+    file: str
+    message: str
 
 
 class DatasetTable(AnswerBody):
     """The datasets on which networks can be searched and trained."""
 
     items: list[DatasetAnswer]
+    unusable: list[UnusableDataset]
+
+
+class WeightsAnswer(AnswerBody):
+    """A file that networks can start from."""
+
+    name: str
+    num_bytes: int
+    backbone: Annotated[str | None, Field(description="Whose ImageNet weights torchvision published in it.")]
+
+
+class WeightsTable(AnswerBody):
+    """The files in the server's weights folder."""
+
+    items: list[WeightsAnswer]
 
 
 class BackboneAnswer(AnswerBody):

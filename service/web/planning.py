@@ -17,16 +17,18 @@ from db.records.access import WorkerRecord
 from db.records.jobs import JobRecord, NewJob, NewTrial, Resources
 from db.records.results import ArchitectureRecord
 from db.records.states import JobKind
-from models.catalogue import BACKBONES
+from models.catalogue import BackboneInfo
 from models.errors import ModelsError
 from search.architecture import Architecture
-from search.cost_table import CostTable, compute_costs
-from search.data.catalogue import DATASETS, DatasetInfo, resolve_tasks
+from search.cost_table import CostTable
+from search.data.catalogue import DatasetInfo, resolve_tasks
 from search.errors import SearchError
 from search.presets import build_spec
-from search.spec import JobSpec, resolve_budget
+from search.spec import JobSpec, WeightsSpec, resolve_budget
 from search.trial_plan import ExportFormat, PlannedSearch, plan_export, plan_retrain, plan_search
+from search.weights_shelf import NO_WEIGHTS
 from service.schemas.requests import MAX_CANDIDATES, ExportBody, JobOptions, ResourcesBody, RetrainBody, SearchBody
+from service.web.offers import Offers
 from service.web.problems import FieldError, ProblemError, refuse_field
 
 _MADDS_PER_SECOND = 3e9
@@ -42,25 +44,27 @@ class PlannedJob:
         specs: One per seed.
         costs: Of its study.
         budgets_madds: MAdds of each budget.
+        num_train: Training samples.
     """
 
     job: NewJob
     specs: tuple[JobSpec, ...]
     costs: CostTable
     budgets_madds: tuple[int, ...]
+    num_train: int
 
 
-def plan_search_job(body: SearchBody, *, owner: str, code_version: str) -> PlannedJob:
+def plan_search_job(body: SearchBody, offers: Offers, *, owner: str, code_version: str) -> PlannedJob:
     """Return the job that a request for a search asks for.
 
     Raises:
         ProblemError: invalid_request or infeasible_budget, with a pointer to the field.
     """
-    specs = _build_specs(body)
+    info = offers.get_dataset(body.dataset)
+    specs = _build_specs(body, info, offers)
     first = specs[0]
-    info = DATASETS[first.dataset]
     tasks = resolve_tasks(info, first.tasks)
-    costs = compute_costs(first.backbone, tasks, first.data.input_size, info.image_channels)
+    costs = offers.compute_costs(first.backbone, tasks, first.data.input_size, info.image_channels)
     budgets = tuple(resolve_budget(budget, costs.single_madds) for budget in body.budgets)
     _check_feasible(budgets, costs)
     planned = plan_search(specs, code_version)
@@ -86,13 +90,14 @@ def plan_search_job(body: SearchBody, *, owner: str, code_version: str) -> Plann
         "objective": body.objective,
         "input_size": list(first.data.input_size),
         "retrain": body.retrain,
+        **_describe_start(body.weights, first.weights),
     }
     named = body.name or f"{first.dataset} {first.backbone} {body.preset}"
     job = _build_job(JobKind.SEARCH, body, owner, named, request, planned.study_key, trials)
-    return PlannedJob(job, specs, costs, budgets)
+    return PlannedJob(job, specs, costs, budgets, first.data.num_train or info.num_train)
 
 
-def plan_retrain_job(body: RetrainBody, source: ArchitectureRecord, *, owner: str) -> NewJob:
+def plan_retrain_job(body: RetrainBody, source: ArchitectureRecord, offers: Offers, *, owner: str) -> NewJob:
     """Return the job that trains a network which is already found.
 
     Raises:
@@ -100,9 +105,17 @@ def plan_retrain_job(body: RetrainBody, source: ArchitectureRecord, *, owner: st
     """
     architecture = Architecture.model_validate_json(json.dumps(dict(source.document)))
     dataset = body.dataset or source.dataset
-    _get_dataset(dataset)
+    offers.get_dataset(dataset)
+    weights = offers.choose_weights(body.weights, architecture.backbone)
     try:
-        planned = plan_retrain(architecture, dataset=dataset, preset=body.preset, seed=body.seed)
+        planned = plan_retrain(
+            architecture,
+            dataset=dataset,
+            preset=body.preset,
+            seed=body.seed,
+            weights=weights,
+            datasets=offers.datasets,
+        )
     except (SearchError, ModelsError) as error:
         raise refuse_field("/dataset", "The dataset does not fit this network's tasks and heads.") from error
     request = {
@@ -112,6 +125,7 @@ def plan_retrain_job(body: RetrainBody, source: ArchitectureRecord, *, owner: st
         "preset": body.preset,
         "seed": body.seed,
         "architecture_id": source.id,
+        **_describe_start(body.weights, weights),
     }
     return _build_derived(JobKind.RETRAIN, body, owner, source, request, planned)
 
@@ -140,7 +154,8 @@ def plan_export_job(body: ExportBody, source: ArchitectureRecord, *, owner: str)
 
 def rebuild_search_body(spec: Mapping[str, Any], options: JobOptions) -> SearchBody:
     """Return the request that a stored search came from, with the options of its repetition."""
-    return SearchBody(**dict(spec), **{name: getattr(options, name) for name in JobOptions.model_fields})
+    asked = {name: value for name, value in spec.items() if name in SearchBody.model_fields}
+    return SearchBody(**asked, **{name: getattr(options, name) for name in JobOptions.model_fields})
 
 
 def check_schedulable(resources: Resources, workers: Sequence[WorkerRecord]) -> None:
@@ -166,8 +181,7 @@ def estimate_seconds(planned: PlannedJob) -> float:
     """
     costs = planned.costs
     spec = planned.specs[0]
-    num_train = spec.data.num_train or DATASETS[spec.dataset].num_train
-    per_epoch = 3 * num_train / _MADDS_PER_SECOND
+    per_epoch = 3 * planned.num_train / _MADDS_PER_SECOND
     num_candidates = len(planned.specs) * len(planned.budgets_madds)
     search = spec.search.epochs * per_epoch * costs.single_madds * len(spec.tasks) * spec.search.resolution_scale**2
     trained = spec.retrain.epochs * per_epoch if spec.with_retrain else 0.0
@@ -186,19 +200,18 @@ def estimate_disk_bytes(planned: PlannedJob) -> int:
     return 4 * num_params
 
 
-def _build_specs(body: SearchBody) -> tuple[JobSpec, ...]:
+def _build_specs(body: SearchBody, info: DatasetInfo, offers: Offers) -> tuple[JobSpec, ...]:
     """Return one checked spec per seed."""
-    info = _get_dataset(body.dataset)
     _check_tasks(body.tasks, info)
-    if body.backbone not in BACKBONES:
-        raise refuse_field("/backbone", f"Unknown backbone. Choose one of: {', '.join(BACKBONES)}.")
+    backbone = offers.get_backbone(body.backbone)
     for pointer, values in (("/budgets", body.budgets), ("/seeds", body.seeds)):
         if len(set(values)) != len(values):
             raise refuse_field(pointer, "Each may be named once.")
     if len(body.budgets) * len(body.seeds) > MAX_CANDIDATES:
         raise refuse_field("/seeds", f"Budgets times seeds may be at most {MAX_CANDIDATES}. Submit several searches.")
     size = None if body.input_size is None else (body.input_size[0], body.input_size[1])
-    _check_size(size, info, body.backbone)
+    _check_size(size, info, backbone)
+    weights = offers.choose_weights(body.weights, body.backbone)
     try:
         return tuple(
             build_spec(
@@ -211,20 +224,13 @@ def _build_specs(body: SearchBody) -> tuple[JobSpec, ...]:
                 objective=body.objective,
                 with_retrain=body.retrain,
                 input_size=size,
+                weights=weights,
+                datasets=offers.datasets,
             )
             for seed in body.seeds
         )
     except (SearchError, ModelsError) as error:
         raise refuse_field("", str(type(error).__doc__)) from error
-
-
-def _get_dataset(name: str) -> DatasetInfo:
-    """Return the facts of a dataset on which networks can be trained."""
-    info = DATASETS.get(name)
-    if info is None or not info.embedded:
-        known = ", ".join(other.name for other in DATASETS.values() if other.embedded)
-        raise refuse_field("/dataset", f"Networks can be searched and trained on: {known}.")
-    return info
 
 
 def _check_tasks(tasks: Sequence[str] | None, info: DatasetInfo) -> None:
@@ -243,16 +249,15 @@ def _check_tasks(tasks: Sequence[str] | None, info: DatasetInfo) -> None:
         raise ProblemError("invalid_request", errors[0].message, errors=errors)
 
 
-def _check_size(size: tuple[int, int] | None, info: DatasetInfo, backbone: str) -> None:
+def _check_size(size: tuple[int, int] | None, info: DatasetInfo, backbone: BackboneInfo) -> None:
     """Refuse a size that the dataset does not offer or that is too small for the backbone."""
     smallest, largest = info.sizes
     if size is not None and not all(smallest <= side <= largest for side in size):
         offered = f"{smallest} pixels a side only" if smallest == largest else f"{smallest} to {largest} pixels a side"
         raise refuse_field("/input_size", f"The dataset offers {offered}.")
-    min_size = BACKBONES[backbone].min_size
-    if min(size or info.default_size) < min_size:
+    if min(size or info.default_size) < backbone.min_size:
         pointer = "/backbone" if size is None else "/input_size"
-        raise refuse_field(pointer, f"This backbone needs images of at least {min_size} pixels a side.")
+        raise refuse_field(pointer, f"This backbone needs images of at least {backbone.min_size} pixels a side.")
 
 
 def _check_feasible(budgets_madds: Sequence[int], costs: CostTable) -> None:
@@ -271,6 +276,11 @@ def _check_feasible(budgets_madds: Sequence[int], costs: CostTable) -> None:
     ]
     if errors:
         raise ProblemError("infeasible_budget", message, errors=errors)
+
+
+def _describe_start(words: str, weights: WeightsSpec | None) -> dict[str, Any]:
+    """Return what a request says of the weights that networks start from; nothing where they are random."""
+    return {} if words == NO_WEIGHTS or weights is None else {"weights": words, "weights_sha256": weights.sha256}
 
 
 def _build_job(

@@ -13,6 +13,7 @@ from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
 from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
+from service.web.offers import Offers
 from service.web.paging import PageTokens
 
 
@@ -28,6 +29,7 @@ class ServerParts:
         hub: Hands out events as they come.
         monitor: Counts for Prometheus.
         fronts: Keeps the fronts that were asked for.
+        offers: What a request may name.
     """
 
     settings: ServerSettings
@@ -37,6 +39,7 @@ class ServerParts:
     hub: EventHub
     monitor: Monitor
     fronts: FrontAnswers
+    offers: Offers
 
 
 async def get_parts(request: Request) -> ServerParts:

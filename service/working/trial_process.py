@@ -23,6 +23,7 @@ from search.data.shelf import DatasetShelf
 from search.errors import ResumeError, RunCancelledError, StateFileError
 from search.ports import Surroundings
 from search.trial_plan import parse_trial_spec
+from search.weights_shelf import WeightsShelf
 from service.errors import AttemptLostError, ServerAwayError, ServiceError
 from service.logs import configure_logging
 from service.settings import prepare_process
@@ -151,7 +152,6 @@ class _Attempt:
         )
         if damaged := store.drop_damaged():
             self._reporter.log(f"Begins anew: {', '.join(damaged)} of an earlier attempt is damaged or gone.")
-        datasets_dir = order.settings.datasets_dir
         surroundings = Surroundings(
             store=store,
             reporter=self._reporter,
@@ -159,7 +159,9 @@ class _Attempt:
             device=order.settings.device,
             cache_dir=Path(order.settings.cache_dir),
             now=lambda: datetime.now(UTC),
-            datasets=DatasetShelf(None if datasets_dir is None else Path(datasets_dir)),
+            gpus=max(1, int(order.job.resources.gpus)),
+            datasets=DatasetShelf(_as_path(order.settings.datasets_dir)),
+            weights=WeightsShelf(_as_path(order.settings.weights_dir)),
             seconds_between_saves=order.settings.seconds_between_saves,
         )
         spec, inputs = parse_trial_spec(claimed.trial.spec), InputFiles(storage, claimed.inputs)
@@ -220,6 +222,11 @@ class _Attempt:
         self._spill_folder.remove()
         for client in (self._client, self._pulse_client):
             client.close()
+
+
+def _as_path(folder: str | None) -> Path | None:
+    """Return a folder as a path, None for none."""
+    return None if folder is None else Path(folder)
 
 
 def main() -> int:

@@ -94,6 +94,7 @@ class RunSettings(_Document):
         device: "auto", "cpu" or "cuda".
         cache_dir: Folder for look-up tables and rendered datasets.
         datasets_dir: Folder of the datasets made of files; None for none.
+        weights_dir: Folder of the files that networks can start from; None for none.
         storage_root: Overrides the server's; None takes that.
         seconds_between_saves: Least time between two checkpoints.
         ray_address: "host:port" of the cluster that the driver joins; None where there is no Ray.
@@ -105,6 +106,7 @@ class RunSettings(_Document):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cache_dir: str
     datasets_dir: str | None = None
+    weights_dir: str | None = None
     storage_root: str | None = None
     seconds_between_saves: float = 20.0
     ray_address: str | None = None

@@ -31,10 +31,13 @@ from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import compute_costs
 from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.data.shelf import BUILT_IN
 from search.delta import score_documents
+from search.weights_shelf import EMPTY_SHELF
 from service.app import create_app
 from service.schemas.requests import SearchBody
 from service.server_settings import EventLimits, ServerSettings
+from service.web.offers import Offers
 from service.web.planning import plan_search_job
 from service.web.token_format import make_token
 
@@ -301,7 +304,7 @@ def make_search(  # noqa: PLR0917 - what tests wish for
         retrain=retrain,
         priority=0 if outcome == "queued" else 100,
     )
-    planned = plan_search_job(body, owner=owner, code_version=VERSION)
+    planned = plan_search_job(body, Offers(BUILT_IN, EMPTY_SHELF), owner=owner, code_version=VERSION)
     job, _ = site.store.submit(planned.job, limits=QueueLimits())
     if outcome == "queued":
         return job
