@@ -89,7 +89,7 @@ def search_panels(history: Mapping[str, Rows], budgets: Mapping[str, float]) -> 
 def training_panels(history: Mapping[str, Rows]) -> tuple[Panel, ...]:
     """Return one panel per loss with a line for every network that was trained; see `training_labels` for colours."""
     stages = {stage: rows for stage, rows in history.items() if not is_search(rows)}
-    figures = list(dict.fromkeys(name for rows in stages.values() for row in rows for name in row if name != "step"))
+    figures = list(dict.fromkeys(name for rows in stages.values() for row in rows for name in _losses_of(row)))
     paints = {label: index for index, label in enumerate(training_labels(history))}
     panels = []
     for figure in figures:
@@ -113,8 +113,13 @@ def search_labels(history: Mapping[str, Rows]) -> tuple[str, ...]:
 
 def _training_label(rows: Rows, stage: str) -> str:
     """Return the name of a training stage in the legend: its own, but one for all networks of a single task."""
-    figures = {name for row in rows for name in row if name != "step"}
+    figures = {name for row in rows for name in _losses_of(row)}
     return "single-task" if len(figures) == 1 else stage
+
+
+def _losses_of(row: Mapping[str, float]) -> list[str]:
+    """Return the figures of a row that are drawn: its losses, not its step nor which task had no labels."""
+    return [name for name in row if name != "step" and not name.startswith("no labels ")]
 
 
 def _points(rows: Rows, figure: str) -> tuple[tuple[float, float], ...]:
