@@ -45,12 +45,14 @@ class Survey:
         cuts: In order; the last one ends the features.
         reasons: By position of a step why there is no cut, where it is an articulation point and cannot be one.
         side: Side of the square image it was tried on, in pixels.
+        strides: By position of a step that gives feature maps: pixels of the image per pixel of them.
     """
 
     trace: Trace
     cuts: tuple[Cut, ...]
     reasons: Mapping[int, str] = field(default_factory=dict)
     side: int = 0
+    strides: Mapping[int, int] = field(default_factory=dict)
 
 
 def find_articulations(trace: Trace) -> tuple[int, ...]:
@@ -116,7 +118,9 @@ def survey(trace: Trace, other: Trace, num_common: int, image_channels: int) -> 
             cuts.append(Cut(position, name_step(trace, step), *maps))
     if not cuts:
         raise CutError(_explain_no_cut(trace, reasons))
-    return Survey(trace, tuple(cuts), reasons, side)
+    measured = {at: _measure_maps(values.get(step), larger.get(step), side) for at, step in enumerate(trace.steps)}
+    strides = {position: maps[1] for position, maps in measured.items() if maps is not None}
+    return Survey(trace, tuple(cuts), reasons, side, strides)
 
 
 def name_step(trace: Trace, step: fx.Node) -> str:
@@ -258,11 +262,11 @@ def _explain_no_cut(trace: Trace, reasons: Mapping[int, str]) -> str:
 def explain_gap(trace: Trace, first: int, end: int) -> str:
     """Return the sentence that says which value keeps a stretch of steps from being cut: the one needed longest."""
     depends, last_use = find_dependents(trace), _find_last_uses(trace)
-    inside = [step for step in trace.steps[first:end] if step in depends and step.op != "output"]
+    inside = [step for step in trace.steps[:end] if step in depends and last_use[step] > first]
     if not inside:
         return ""
     positions = {step: at for at, step in enumerate(trace.steps)}
-    longest = max(inside, key=lambda step: min(last_use[step], end) - positions[step])
+    longest = max(inside, key=lambda step: min(last_use[step], end) - max(first, positions[step]))
     user = trace.steps[last_use[longest]]
     return (
         f"The value of '{name_step(trace, longest)}' {trace.describe(longest)} is needed beside all others until "

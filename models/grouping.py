@@ -257,6 +257,7 @@ def _join_cheapest(units: list[list[_Stretch]]) -> list[list[_Stretch]]:
 def _check(found: Survey, stem_end: Cut, ends: Sequence[Cut]) -> None:
     """Refuse too few layers, and maps that grow along the way."""
     name = type(found.trace.module).__name__
+    _check_no_valley(found, [stem_end, *ends])
     if len(ends) < MIN_LAYERS:
         borders = [-1, *(cut.position for cut in found.cuts)]
         first, end = max(pairwise(borders), key=lambda pair: pair[1] - pair[0])
@@ -272,6 +273,21 @@ def _check(found: Survey, stem_end: Cut, ends: Sequence[Cut]) -> None:
                 f"{before.stride} behind '{before.name}' to {after.stride} behind '{after.name}'. Leave out what comes "
                 "after the smallest maps: decoders are added by bmtas."
             )
+
+
+def _check_no_valley(found: Survey, ends: Sequence[Cut]) -> None:
+    """Refuse a network most of which lies between two cuts and shrinks its maps there only to let them grow again."""
+    trace, weights, first = found.trace, _count_all(found.trace), 0
+    for cut in ends:
+        smallest = max((found.strides.get(at, 1) for at in range(first, cut.position)), default=1)
+        if smallest > cut.stride and 2 * sum(weights[first : cut.position + 1]) > sum(weights):
+            raise CutError(
+                f"An encoder's maps shrink, but in {type(trace.module).__name__} most layers lie where they shrink to "
+                f"1/{smallest} of the image and grow to 1/{cut.stride} again before '{cut.name}', with no place to cut "
+                f"between. {explain_gap(trace, first, cut.position + 1)} Bring the encoder without its decoder: "
+                "bmtas adds decoders."
+            )
+        first = cut.position + 1
 
 
 def _name_unit(trace: Trace, unit: list[_Stretch]) -> str:

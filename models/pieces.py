@@ -177,7 +177,7 @@ def _find_key(trace: Trace, step: fx.Node, opened: set[str]) -> tuple[str, int]:
     """Return what names a step in every trace with the same modules open: a module or owner, and a count."""
     calls = [call for call in trace.calls if call.result is step and call.path not in opened]
     if calls:
-        outermost = min(calls, key=lambda call: (call.first, -call.end))
+        outermost = min(calls, key=lambda call: (call.first, -call.end, len(call.path)))
         return f"call {outermost.path}", _sort_calls(trace, outermost.path).index(outermost)
     return f"step {trace.owners[step]}", _list_own_steps(trace, trace.owners[step]).index(step)
 

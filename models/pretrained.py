@@ -72,7 +72,7 @@ def split_pretrained(backbone: Backbone, state_dict: Mapping[str, Tensor]) -> Pr
         part, ours = places[prefix]
         parts[part][ours + key.removeprefix(prefix)] = tensor
     with torch.device("meta"):
-        _check_part(backbone, "stem", parts["stem"], backbone.build_stem(3))
+        _check_part(backbone, "stem", parts["stem"], backbone.build_stem(backbone.image_channels or 3))
         for layer in backbone.layers:
             if layer.name in parts:
                 _check_part(backbone, layer.name, parts[layer.name], layer.build())
