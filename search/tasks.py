@@ -81,8 +81,12 @@ def get_loss_weight(task: TaskInfo) -> float:
     return weight / math.log(max(task.channels, 2)) if task.kind == "classification" else weight
 
 
-def build_metric(task: TaskInfo) -> metrics.Metric:
+def build_metric(task: TaskInfo, *, in_full: bool = False) -> metrics.Metric:
     """Return a fresh metric of a task, with nothing added yet.
+
+    Args:
+        task: The task.
+        in_full: Whether to judge as finely as papers do, which embedded data sets are not.
 
     Raises:
         SettingError: The task has more classes than labels can tell from "ignore", or an edge task has no weight.
@@ -96,9 +100,10 @@ def build_metric(task: TaskInfo) -> metrics.Metric:
         case "saliency":
             return metrics.SaliencyMaxIoU()
         case "edge":
-            from search.edges import EdgeODS  # noqa: PLC0415 - scipy takes half a second, and few jobs have edges
+            from search import edges  # noqa: PLC0415 - scipy takes half a second, and few jobs have edges
 
-            return EdgeODS(max_distance=task.edge_tolerance)
+            num_thresholds = edges.PAPER_NUM_THRESHOLDS if in_full else edges.DEFAULT_NUM_THRESHOLDS
+            return edges.EdgeODS(num_thresholds=num_thresholds, max_distance=task.edge_tolerance)
         case "normals":
             return metrics.MeanAngularError()
         case "depth":

@@ -8,28 +8,29 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import edges
+from search import edge_counts, edges
 from search.errors import DatasetError
 
 FEW = settings(max_examples=15, deadline=None)
 HEIGHT, WIDTH = 321, 481  # the tolerance is 0.0075 x 578.3 = 4.34 pixels
 
 
-def line(row: int, *, thickness: int = 1) -> edges.Mask:
+def line(row: int, *, thickness: int = 1) -> edge_counts.Mask:
     """Return a horizontal line across the middle of a 321 x 481 image."""
     mask_HW = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
     mask_HW[row : row + thickness, 50:430] = True
     return mask_HW
 
 
-def score(probability_HW: edges.FloatImage, truth_HW: edges.Mask, num_thresholds: int = 9) -> float:
+def score(probability_HW: edge_counts.FloatImage, truth_HW: edge_counts.Mask, num_thresholds: int = 9) -> float:
     """Return the odsF of one fully labelled image, percent."""
     metric = edges.EdgeODS(num_thresholds=num_thresholds)
-    metric.add_image(probability_HW, truth_HW, np.ones_like(truth_HW))
+    image = edge_counts.EdgeImage(probability_HW, truth_HW, np.ones_like(truth_HW))
+    metric.add(edge_counts.count_image(image, metric.thresholds, metric.max_distance))
     return metric.compute()
 
 
-def draw_regions(seed: int, size: int) -> edges.Mask:
+def draw_regions(seed: int, size: int) -> edge_counts.Mask:
     """Return the boundaries, one to two pixels wide, between random regions."""
     random = np.random.default_rng(seed)
     place_P2 = np.indices((size, size)).reshape(2, -1).T
@@ -58,7 +59,7 @@ def test_a_line_may_be_off_by_the_tolerance(shift: int, expected: float) -> None
 def test_a_thick_line_matches_one_to_one() -> None:
     """An unthinned line of three pixels has precision 1/3 and recall 1."""
     thick_HW, true_HW = line(159, thickness=3), line(160)
-    matched = edges.match_size(edges.find_near_pairs(thick_HW, true_HW, 4.34))
+    matched = edge_counts.match_size(edge_counts.find_near_pairs(thick_HW, true_HW, 4.34))
     assert matched / thick_HW.sum() == pytest.approx(1 / 3)
     assert matched / true_HW.sum() == 1
 
@@ -72,10 +73,10 @@ def test_fewer_pixels_remain_at_higher_thresholds() -> None:
     """Along a line that fades, hits and predictions fall as the threshold rises."""
     strength_HW = line(160) * np.linspace(0, 1, WIDTH)
     thresholds = np.arange(1, 20) / 20
-    matched, predicted, num_true = edges.count_matches(strength_HW, line(160), thresholds, 4.34)
-    assert (np.diff(predicted) <= 0).all()
-    assert (np.diff(matched) <= 0).all()
-    assert (predicted[0], predicted[-1], num_true) == (380, 0, 380)
+    counts = edge_counts.count_matches(strength_HW, line(160), thresholds, 4.34)
+    assert (np.diff(counts.predicted) <= 0).all()
+    assert (np.diff(counts.matched) <= 0).all()
+    assert (counts.predicted[0], counts.predicted[-1], counts.true) == (380, 0, 380)
 
 
 @FEW
@@ -86,12 +87,12 @@ def test_only_the_crest_of_a_ridge_survives(angle: float, offset: float) -> None
     distance_HW = row_HW * math.cos(angle) + column_HW * math.sin(angle) - offset
     ridge_HW = np.exp(-0.5 * (distance_HW / 2) ** 2)
     inner = (slice(6, -6), slice(6, -6))
-    kept_HW = (edges.suppress_non_maxima(ridge_HW) > 0.1)[inner]
+    kept_HW = (edge_counts.suppress_non_maxima(ridge_HW) > 0.1)[inner]
     assert (np.abs(distance_HW[inner][kept_HW]) <= 1).all()
     assert kept_HW[np.abs(distance_HW[inner]) < 0.3].all()
 
 
-def plain_match_size(first_HW: edges.Mask, second_HW: edges.Mask, tolerance_px: float) -> int:
+def plain_match_size(first_HW: edge_counts.Mask, second_HW: edge_counts.Mask, tolerance_px: float) -> int:
     """Return the size of a maximum matching by augmenting paths over plain lists."""
     second = np.argwhere(second_HW).tolist()
     near = [
@@ -118,23 +119,30 @@ def test_matching_equals_augmenting_paths(seed: int, tolerance_px: float) -> Non
     """The sparse matching has the size that a plain one has."""
     random = np.random.default_rng(seed)
     first_HW, second_HW = random.random((9, 9)) < 0.2, random.random((9, 9)) < 0.25
-    size = edges.match_size(edges.find_near_pairs(first_HW, second_HW, tolerance_px))
+    size = edge_counts.match_size(edge_counts.find_near_pairs(first_HW, second_HW, tolerance_px))
     assert size == plain_match_size(first_HW, second_HW, tolerance_px)
 
 
 @FEW
-@given(seed=st.integers(0, 10**6))
-def test_sharing_pairs_between_thresholds_changes_nothing(seed: int) -> None:
-    """Counts from pairs found once equal counts from each threshold on its own."""
+@given(
+    seed=st.integers(0, 10**6),
+    num_thresholds=st.sampled_from([1, 19, 99]),
+    tolerance_px=st.sampled_from([0.5, 1.5, 2.9]),
+    share=st.floats(0, 1),
+)
+def test_all_thresholds_at_once_equal_each_on_its_own(
+    seed: int, num_thresholds: int, tolerance_px: float, share: float
+) -> None:
+    """Counts of masks thinned together and matched pixel by pixel equal those of every threshold on its own."""
     random = np.random.default_rng(seed)
-    strength_HW = np.round(random.random((24, 24)) * (random.random((24, 24)) < 0.4), 1)
-    truth_HW = edges.thin_lines(draw_regions(seed, 24))
-    thresholds = np.arange(1, 20) / 20
-    matched, predicted, _ = edges.count_matches(strength_HW, truth_HW, thresholds, 1.5)
-    for index, threshold in enumerate(thresholds):
-        mask_HW = edges.thin_lines(strength_HW > threshold)
-        assert predicted[index] == mask_HW.sum()
-        assert matched[index] == edges.match_size(edges.find_near_pairs(mask_HW, truth_HW, 1.5))
+    size = (int(random.integers(1, 28)), int(random.integers(1, 28)))
+    strength_HW = random.random(size) * (random.random(size) < share)
+    truth_HW = edge_counts.thin_lines(random.random(size) < 0.5 * random.random())
+    asked = (strength_HW, truth_HW, np.arange(1, num_thresholds + 1) / (num_thresholds + 1), tolerance_px)
+    fast, plain = edge_counts.count_matches(*asked), edge_counts.count_matches_plainly(*asked)
+    assert fast.matched.tolist() == plain.matched.tolist()
+    assert fast.predicted.tolist() == plain.predicted.tolist()
+    assert fast.true == plain.true
 
 
 def test_sums_run_over_the_data_set() -> None:
