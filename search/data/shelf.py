@@ -5,14 +5,32 @@ Names are resolved here and nowhere else. Only lists and manifests are read; no 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from search.data.catalogue import DATASETS, DatasetInfo
 from search.data.files.manifest import MANIFEST_NAME, load_manifest
 from search.data.files.paper_layouts import PAPER_CONTENTS, PAPER_FOLDERS, describe_paper_dataset
 from search.errors import DatasetError, UnknownNameError
+
+_RACY_SECONDS = 2.0
+_Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A dataset.yaml that was read, with the files it was read from as they looked then."""
+
+    files: tuple[Path, ...]
+    stamp: _Stamp
+    info: DatasetInfo
+
+    def is_fresh(self, now: float) -> bool:
+        """Return whether a file is so new that it may have changed, or change again, and look the same."""
+        return any(look is None or now - look[0] / 1e9 < _RACY_SECONDS for look in self.stamp)
 
 
 class DatasetShelf:
@@ -27,6 +45,7 @@ class DatasetShelf:
     def __init__(self, folder: Path | None = None, files: Sequence[Path] = ()) -> None:
         self.folder = folder
         self.files = tuple(files)
+        self._known: dict[Path, _Known] = {}
 
     def list(self) -> tuple[DatasetInfo, ...]:
         """Return the facts of all datasets: built-in ones, then people's own; files that are broken are left out."""
@@ -112,13 +131,25 @@ class DatasetShelf:
         seen = dict[str, Path]()
         for file in self._find_files():
             try:
-                info = load_manifest(file).info
+                info = self._load(file)
                 _check_free(info.name, file, seen)
             except DatasetError as error:
                 yield file, str(error)
             else:
                 seen[info.name] = file
                 yield file, info
+
+    def _load(self, file: Path) -> DatasetInfo:
+        """Return the facts of a dataset.yaml, read again where it or one of its lists looks changed."""
+        known = self._known.get(file)
+        if known is None or known.stamp != _stamp(known.files):
+            manifest = load_manifest(file)
+            splits = manifest.document.splits
+            files = (file, manifest.root / splits.train, manifest.root / splits.val)
+            known = _Known(files, _stamp(files), manifest.info)
+            if not known.is_fresh(time.time()):
+                self._known[file] = known
+        return known.info
 
     def _find_files(self) -> Iterator[Path]:
         """Yield the files that may be datasets, each once."""
@@ -130,6 +161,19 @@ class DatasetShelf:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file
+
+
+def _stamp(files: Sequence[Path]) -> _Stamp:
+    """Return how files look from outside: their times, sizes and inodes; None for one that is not there."""
+    found: list[tuple[int, int, int] | None] = []
+    for file in files:
+        try:
+            facts = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((facts.st_mtime_ns, facts.st_size, facts.st_ino))
+    return tuple(found)
 
 
 def _check_free(name: str, file: Path, seen: dict[str, Path]) -> None:

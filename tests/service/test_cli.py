@@ -18,7 +18,7 @@ from service.cli import bmtas, split_names
 if TYPE_CHECKING:
     from tests.service.conftest import Run
 
-LOCAL = ["backbones", "cost", "datasets", "demo", "evaluate", "export", "retrain", "search"]
+LOCAL = ["backbones", "cost", "dataset", "datasets", "demo", "evaluate", "export", "retrain", "search", "weights"]
 SERVED = ["cancel", "fetch", "front", "job", "jobs", "kill", "resume", "retry", "submit", "submit-retrain", "tokens"]
 COMMANDS = sorted([*LOCAL, *SERVED, "serve", "work"])
 SEARCH = ("search", "--dataset", "digits", "--backbone", "tiny4")

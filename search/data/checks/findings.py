@@ -119,32 +119,22 @@ class Findings(_Frozen):
 
 
 def save_findings(findings: Findings, cache_dir: Path) -> None:
-    """Keep findings below a cache folder, where `find_findings` and `find_latest_findings` look.
+    """Keep findings below a cache folder, where `find_findings` looks.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    content = findings.to_json_bytes()
-    names = [_name(findings.dataset, findings.fingerprint)]
-    if findings.definition is not None:
-        names.append(_name(findings.dataset, findings.definition))
-    folder = cache_dir / FINDINGS_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(content)
-        partial.replace(folder / name)
+    path = cache_dir / FINDINGS_FOLDER / _name(findings.dataset, findings.fingerprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(findings.to_json_bytes())
+    partial.replace(path)
 
 
 def find_findings(cache_dir: Path, dataset: str, fingerprint: str) -> Findings | None:
     """Return what was found when the files of a dataset had this content; None where they were not checked."""
     found = _read(cache_dir / FINDINGS_FOLDER / _name(dataset, fingerprint))
     return found if found is not None and found.fingerprint == fingerprint else None
-
-
-def find_latest_findings(cache_dir: Path, dataset: str, definition: str) -> Findings | None:
-    """Return what the latest check of a dataset of this definition found, whatever its files hold by now."""
-    return _read(cache_dir / FINDINGS_FOLDER / _name(dataset, definition))
 
 
 def _name(dataset: str, digest: str) -> str:

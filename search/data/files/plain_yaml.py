@@ -12,7 +12,7 @@ import yaml
 
 from search.errors import DatasetError
 
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 256 << 10
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no annotations

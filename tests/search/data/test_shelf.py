@@ -1,5 +1,6 @@
 """The shelf names what is there: built-in datasets always, those made of files where their files lie."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,16 @@ def test_the_papers_datasets_are_trained_on_where_they_lie(tmp_path: Path, name:
     write_pascal(tmp_path / folder) if name == "pascal_context" else write_nyud(tmp_path / folder, "A")
     assert shelf.get_trainable(name).tasks == DATASETS[name].tasks
     assert (shelf.get(name).num_train, shelf.place(name)) == (2, tmp_path / folder)
+
+
+def test_old_files_are_read_once(tmp_path: Path) -> None:
+    """Lists of datasets are asked for with every page; what looks unchanged is not read again."""
+    file = write_dataset(tmp_path / "robot")
+    for path in file.parent.iterdir():
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    shelf = DatasetShelf(tmp_path)
+    first = shelf.get("my-robot")
+    assert shelf.get("my-robot") is first
+    os.utime(file.parent / "val.txt", (1_000_000_001, 1_000_000_001))
+    assert shelf.get("my-robot") is not first
+    assert shelf.get("my-robot") == first

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from search.data.checks.checking import check_source, compute_fingerprint, examine_sample, group_faults
-from search.data.checks.findings import Findings, find_findings, find_latest_findings, save_findings
+from search.data.checks.findings import Findings, find_findings, save_findings
 from search.data.files.file_hashes import FileHashes
 from search.data.files.manifest_source import open_manifest
 from tests.search.data.files.own_dataset import SIZE, write_own_dataset
@@ -128,14 +128,12 @@ def test_the_fingerprint_follows_every_file(tmp_path: Path) -> None:
     assert len(seen) == 4
 
 
-def test_findings_are_kept_by_content_and_by_definition(tmp_path: Path) -> None:
-    """Whoever knows the content finds those of this content, whoever knows the definition the latest."""
+def test_findings_are_kept_by_content(tmp_path: Path) -> None:
+    """Other content has none, and a damaged file is as good as none."""
     found = check(write_own_dataset(tmp_path / "robot"))
-    assert found.definition is not None
     save_findings(found, tmp_path / "cache")
     assert find_findings(tmp_path / "cache", "my-robot", "f00d") == found
     assert find_findings(tmp_path / "cache", "my-robot", "beef") is None
-    assert find_latest_findings(tmp_path / "cache", "my-robot", found.definition) == found
     for path in (tmp_path / "cache").rglob("*.json"):
         path.write_text(json.dumps({"damaged": True}))
     assert find_findings(tmp_path / "cache", "my-robot", "f00d") is None
