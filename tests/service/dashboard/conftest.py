@@ -6,6 +6,7 @@ No console error or warning, no CSP report, no request off the origin: each of t
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import shutil
 import socket
@@ -63,6 +64,7 @@ class Site:
         store: Its database.
         settings: How it behaves; new with every start.
         tokens: Access token per role.
+        code_version: What the server says it is; workers of another version are refused.
         folder: Its files lie under `folder / "storage"`.
     """
 
@@ -71,6 +73,7 @@ class Site:
     port: int
     settings: ServerSettings = field(init=False)
     tokens: dict[str, str] = field(default_factory=dict)
+    code_version: str = VERSION
     _running: tuple[uvicorn.Server, threading.Thread] | None = None
 
     @property
@@ -84,7 +87,7 @@ class Site:
             storage_root=str(self.folder / "storage"),
             data_dir=self.folder,
             secret=b"planted-secret-of-the-server-0123456789",
-            code_version=VERSION,
+            code_version=self.code_version,
             sweep_seconds=0.5,
             events=EventLimits(poll_seconds=0.1, ping_seconds=2.0),
         )
@@ -106,6 +109,15 @@ class Site:
         thread.join(timeout=20)
         assert not thread.is_alive()
         self._running = None
+
+    def put_file(self, claimed: ClaimedTrial, name: str, content: bytes) -> None:
+        """Put a file of a trial under the storage root as a worker does."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = f"trials/{claimed.trial.id}/{claimed.attempt.number}/{name}.{sha256[:12]}"
+        target = Path(self.settings.storage_root) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        self.store.put_file(claimed.attempt.id, name, path, sha256, len(content))
 
     def ask(self, role: str = "operator") -> httpx.Client:
         """Return a client with the token of a role; the caller closes it."""
