@@ -102,7 +102,7 @@ def show_architecture(request: Request, architecture_id: str, visitor: Viewer, p
         "provenance": list_provenance(record, tree),
         "json_file": _describe_json(tree),
         "exports": _list_exports(parts, record),
-        "snippet": write_snippet(tree, f"{record.name}.onnx"),
+        "snippet": write_snippet(tree, f"{record.id}.onnx"),
         "rivals": list_rivals(record, rows),
         "num_networks": len(rows),
     }

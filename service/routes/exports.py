@@ -46,7 +46,7 @@ def get_export_content(
             parts,
             file,
             wanted,
-            shown_as=f'attachment; filename="{job.id}.{job.spec["format"]}"',
+            shown_as=f'attachment; filename="{job.architecture_id}.{job.spec["format"]}"',
             cache_control="private, max-age=31536000, immutable",
         )
     except FileNotFoundError as error:

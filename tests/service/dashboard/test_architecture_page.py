@@ -30,16 +30,6 @@ SHOWN = ("digits", "scenes", "deep", "untrained", "sharp")
 STATIONS = "#tree .node"
 
 
-def put_file(site: Site, claimed: ClaimedTrial, name: str, content: bytes) -> None:
-    """Put a file under the storage root as a worker does."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    path = f"trials/{claimed.trial.id}/{claimed.attempt.number}/{name}.{sha256[:12]}"
-    target = Path(site.settings.storage_root) / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
-    site.store.put_file(claimed.attempt.id, name, path, sha256, len(content))
-
-
 def build_routing(document: Mapping[str, Any], num_records: int = 11) -> Routing:
     """Return a search that was sure of nothing at first and of everything in the end."""
     tasks, records = document["tasks"], []
@@ -61,9 +51,9 @@ def leave_all(site: Site, claimed: ClaimedTrial, result: dict[str, Any]) -> None
     picture = io.BytesIO()
     Image.new("RGB", (980, 300), (90, 120, 150)).save(picture, "PNG")
     for name in ("predictions.png", *(f"predictions-{task}.png" for task in result["metrics"] or {})):
-        put_file(site, claimed, name, picture.getvalue())
+        site.put_file(claimed, name, picture.getvalue())
     if claimed.trial.kind == "candidate":
-        put_file(site, claimed, "routing.json", build_routing(result["architecture"]).to_json_bytes())
+        site.put_file(claimed, "routing.json", build_routing(result["architecture"]).to_json_bytes())
     result["latency"] = {"latency_ms": 1.5, "device": "a processor", "threads": 2, "num_passes": 30}
     better = 1.0 if claimed.trial.kind == "candidate" else 0.0
     for metric in (result["metrics"] or {}).values():
@@ -273,7 +263,7 @@ def finish_export(site: Site, file_format: str) -> None:
     claim = site.store.claim(hello, lease_seconds=3600, max_trials=1)
     assert claim is not None
     claimed = claim.trials[0]
-    put_file(site, claimed, f"network.{file_format}", CONTENT)
+    site.put_file(claimed, f"network.{file_format}", CONTENT)
     result = {
         "format": file_format,
         "file": f"network.{file_format}",

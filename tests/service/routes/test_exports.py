@@ -61,14 +61,14 @@ def test_an_export_says_what_was_written(server: Server, export_id: str) -> None
     assert server.ask().get(f"/api/v1/exports/{export_id}/trials").json()["items"][0]["kind"] == "export"
 
 
-def test_the_content_comes_whole_with_its_digest(server: Server, export_id: str) -> None:
-    """Length, digest and a fixed name for the file come with the bytes."""
+def test_the_content_comes_whole_with_its_digest(server: Server, export_id: str, architecture_id: str) -> None:
+    """Length, digest and a fixed name for the file, that of its network, come with the bytes."""
     response = server.ask("viewer").get(f"/api/v1/exports/{export_id}/content")
     assert (response.status_code, response.content) == (200, CONTENT)
     assert response.headers["content-length"] == str(len(CONTENT))
     digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
     assert response.headers["repr-digest"] == f"sha-256=:{digest}:"
-    assert response.headers["content-disposition"] == f'attachment; filename="{export_id}.onnx"'
+    assert response.headers["content-disposition"] == f'attachment; filename="{architecture_id}.onnx"'
     assert response.headers["content-type"] == "application/octet-stream"
 
 
