@@ -17,7 +17,7 @@ from search.data.catalogue import TaskInfo
 from search.data.files.file_hashes import FileHashes
 from search.data.files.fitting import Arrays, InputForm, count_bytes, fit_sample
 from search.data.files.places import naming_sample
-from search.data.files.reading_processes import limit_processes, map_in_processes
+from search.data.files.reading_processes import map_in_processes
 from search.data.files.sample_cache import SampleCache
 from search.data.files.sources import SampleSource
 from search.errors import DatasetError, SampleError
@@ -26,6 +26,8 @@ FORMAT_VERSION = 1
 """Raised whenever `fitting` gives other arrays for the same sample, or a source reads other labels from a file."""
 _THREADS_PER_PROCESS = 2
 _MOST_NAMED = 5
+SECONDS_ALONE = 2.0
+"""Reading for longer than this is shared with other processes, which take about as long to start."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,14 @@ def compute_digests(
     return found
 
 
-def fill(maker: SampleMaker, samples: Sequence[Wanted], num_processes: int, on_sample: Callable[[], None]) -> None:
+def fill(
+    maker: SampleMaker,
+    samples: Sequence[Wanted],
+    *,
+    num_processes: int,
+    on_sample: Callable[[], None],
+    seconds_alone: float = SECONDS_ALONE,
+) -> None:
     """Keep all samples that are not there yet, as many as the cache has room for; the others are read once to check.
 
     Args:
@@ -117,6 +126,7 @@ def fill(maker: SampleMaker, samples: Sequence[Wanted], num_processes: int, on_s
         samples: With their digests.
         num_processes: Processes that may read, 1 for this one alone.
         on_sample: Called after every sample; what it raises ends the filling, and what is kept by then stays.
+        seconds_alone: How long this process reads by itself before it starts others.
 
     Raises:
         SampleError: Files that are not usable; the sentence names their samples.
@@ -132,7 +142,7 @@ def fill(maker: SampleMaker, samples: Sequence[Wanted], num_processes: int, on_s
     room = _Room(maker, frozenset(keys.values()))
     items = ((sample_id, keys[sample_id], room.reserve()) for sample_id in missing)
     try:
-        for fault in map_in_processes(partial(_try_keep, maker), items, limit_processes(num_processes, len(missing))):
+        for fault in map_in_processes(partial(_try_keep, maker), items, num_processes, seconds_alone=seconds_alone):
             faults += [] if fault is None else [fault]
             on_sample()
     except OSError as error:

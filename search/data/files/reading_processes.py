@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -30,20 +31,27 @@ def limit_processes(num_processes: int, num_items: int) -> int:
     return num_processes if num_items >= FEWEST_FOR_PROCESSES else 1
 
 
-def map_in_processes(work: Callable[[_Item], _Result], items: Iterable[_Item], num_processes: int) -> Iterator[_Result]:
+def map_in_processes(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], num_processes: int, *, seconds_alone: float = 0.0
+) -> Iterator[_Result]:
     """Yield the result of every item, in order; nothing is left running however this ends.
 
     Args:
         work: What is done with an item; it is sent to each process once, so it must be picklable.
         items: What to work on; taken one by one, as there is room for them.
         num_processes: Processes that work, 1 for this one alone.
+        seconds_alone: How long this process works by itself before it starts others, which takes some seconds.
 
     Raises:
         DatasetError: A process was ended from outside.
     """
-    if num_processes < 2:
-        yield from map(work, items)
-        return
+    items, deadline = iter(items), time.monotonic() + seconds_alone
+    while num_processes < 2 or time.monotonic() < deadline:
+        for item in items:
+            yield work(item)
+            break
+        else:
+            return
     # Fresh processes: a copy of one that has started torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_processes, context, _begin_process, (work,))

@@ -149,5 +149,5 @@ def open_files(
         if progress is not None:
             progress(done)
 
-    fill(maker, wanted, num_processes, count)
+    fill(maker, wanted, num_processes=num_processes, on_sample=count)
     return FileDataset(maker, request, sample_ids, [sample.digest for sample in wanted])

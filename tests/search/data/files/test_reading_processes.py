@@ -35,6 +35,15 @@ def test_a_process_that_dies_is_said() -> None:
         list(map_in_processes(os._exit, [9] * 6, 2))
 
 
+def test_work_that_is_soon_done_starts_no_process() -> None:
+    """Of longer work this process does the beginning, and no item is done twice or forgotten."""
+    started = map_in_processes(math.sqrt, count(1), 2, seconds_alone=60)
+    assert list(islice(started, 3)) == [1, math.sqrt(2), math.sqrt(3)]
+    assert not multiprocessing.active_children()
+    squares = [number**2 for number in range(60)]
+    assert list(map_in_processes(math.sqrt, squares, 2, seconds_alone=2e-6)) == list(range(60))
+
+
 def test_few_items_are_not_worth_a_process() -> None:
     """Starting one takes longer than reading some samples."""
     assert [limit_processes(4, number) for number in (0, FEWEST_FOR_PROCESSES)] == [1, 4]

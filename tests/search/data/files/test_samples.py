@@ -1,3 +1,4 @@
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.data.catalogue import DatasetInfo, TaskInfo
+from search.data.files.file_hashes import FileHashes
+from search.data.files.filling import SampleMaker, compute_digests, fill
 from search.data.files.fitting import InputForm, count_bytes
-from search.data.files.reading_processes import FEWEST_FOR_PROCESSES
-from search.data.files.samples import FileDataset, SplitRequest, open_files
+from search.data.files.sample_cache import SampleCache
+from search.data.files.samples import CACHE_FOLDER, FileDataset, SplitRequest, open_files
 from search.data.files.sources import Label, MemorySource, Sample
 from search.errors import DatasetError, SampleError
 
@@ -194,38 +197,39 @@ def test_new_samples_take_the_room_of_old_ones(tmp_path: Path) -> None:
 
 def test_several_processes_make_what_one_makes(tmp_path: Path) -> None:
     """In any case every sample is there and reported once."""
-    source = _source(*(_sample(seed, size=(9, 7)) for seed in range(FEWEST_FOR_PROCESSES + 6)))
-    request, seen = SplitRequest("train", TASKS, len(source.ids("train")), SMALL), list[int]()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        dataset = open_files(source, request, cache_dir=tmp_path, progress=seen.append)
-    finally:
-        torch.set_num_threads(threads)
-    assert seen == [number + 1 for number in range(len(dataset))]
-    assert len(list(tmp_path.rglob("*.sample"))) == len(dataset)
-    plain = FileDataset(dataset.maker, request, dataset.sample_ids, [""] * len(dataset))  # keys of nothing cached
-    made, found = (data.batch(range(len(dataset))) for data in (plain, dataset))
-    assert all(torch.equal(made[name], found[name]) for name in made)
+    source, seen = _source(*(_sample(seed, size=(9, 7)) for seed in range(30))), list[None]()
+    single, several = (SampleMaker(source, TASKS, SMALL, SampleCache(tmp_path / name)) for name in ("one", "two"))
+    wanted = compute_digests(single, source.ids("train"), 2, FileHashes())
+    fill(single, wanted, num_processes=1, on_sample=lambda: seen.append(None))
+    fill(several, wanted, num_processes=2, on_sample=lambda: seen.append(None), seconds_alone=0.01)
+    assert len(seen) == 60
+    for sample in wanted:
+        made, found = (maker.cache.find(maker.key(sample.digest)) for maker in (single, several))
+        assert made is not None
+        assert found is not None
+        assert all(np.array_equal(made[name], found[name]) for name in made)
 
 
 class _StopError(Exception):
     """Raised by a person who stops."""
 
 
-@pytest.mark.parametrize("num_samples", [4, FEWEST_FOR_PROCESSES + 20])
-def test_stopping_keeps_what_is_done(num_samples: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_stopping_keeps_what_is_done(num_processes: int, tmp_path: Path) -> None:
     """The exception comes through, nothing is left running, and the next start has less to do."""
+    left = iter(range(2, -1, -1))
 
-    def stop(done: int) -> None:
-        if done == 3:
+    def stop() -> None:
+        if next(left) == 0:
             raise _StopError
 
-    source = _source(*(_sample(seed) for seed in range(num_samples)))
-    request = SplitRequest("train", TASKS, num_samples, SMALL)
+    source = _source(*(_sample(seed) for seed in range(40)))
+    maker = SampleMaker(source, TASKS, SMALL, SampleCache(tmp_path / CACHE_FOLDER))
+    wanted = compute_digests(maker, source.ids("train"), 1, FileHashes())
     with pytest.raises(_StopError):
-        open_files(source, request, cache_dir=tmp_path, progress=stop)
-    assert 3 <= len(list(tmp_path.rglob("*.sample"))) < num_samples
+        fill(maker, wanted, num_processes=num_processes, on_sample=stop, seconds_alone=0)
+    assert not multiprocessing.active_children()
+    assert 3 <= len(list(tmp_path.rglob("*.sample"))) < 40
     assert not list(tmp_path.rglob("*.partial"))
     assert len(_open(source, tmp_path).batch([0])["image"]) == 1
 
