@@ -30,6 +30,7 @@ from service.errors import ServiceError
 from service.routes import architectures, events, exports, files, health, lists, searches, tokens, worker
 from service.server_settings import ServerSettings
 from service.web.auth import Authenticator
+from service.web.backbone_offers import BackboneOffers, Describe
 from service.web.event_hub import EventHub
 from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
@@ -58,8 +59,14 @@ _ROUTERS = (
 )
 
 
-def create_app(settings: ServerSettings, store: Store) -> FastAPI:
-    """Return the application on a store, which stays the caller's to close."""
+def create_app(settings: ServerSettings, store: Store, describe: Describe | None = None) -> FastAPI:
+    """Return the application on a store, which stays the caller's to close.
+
+    Args:
+        settings: How the server behaves.
+        store: The database.
+        describe: Says what backbones of other packages are; None offers the built-in ones alone.
+    """
     monitor = Monitor(store, settings.code_version)
     parts = ServerParts(
         settings=settings,
@@ -69,7 +76,9 @@ def create_app(settings: ServerSettings, store: Store) -> FastAPI:
         hub=EventHub(store, settings.events, settings.draining),
         monitor=monitor,
         fronts=FrontAnswers(store),
-        offers=Offers(DatasetShelf(settings.datasets_dir), WeightsShelf(settings.weights_dir)),
+        offers=Offers(
+            DatasetShelf(settings.datasets_dir), WeightsShelf(settings.weights_dir), BackboneOffers(store, describe)
+        ),
     )
 
     @contextlib.asynccontextmanager

@@ -32,11 +32,13 @@ from service.app import create_app
 from service.errors import ServerStartError
 from service.server_settings import ServerSettings
 from service.serving.dataset_checker import DatasetChecker
+from service.serving.described_backbones import describe_backbone
 from service.serving.local_worker import LocalWorker
 from service.serving.memory_arenas import share_memory_arenas
 from service.serving.server_files import ServerFiles
 from service.serving.storage_sweeper import StorageSweeper
 from service.settings import child_environment
+from service.web.backbone_offers import BackboneOffers
 
 WORKER_SECONDS = 6.5
 """How long the local worker may take to save its work; with what follows, the server ends within ten seconds."""
@@ -214,7 +216,7 @@ def _configure(request: ServeRequest, settings: ServerSettings, store: Store) ->
     tls = request.tls
     try:
         config = uvicorn.Config(
-            create_app(settings, store),
+            create_app(settings, store, describe_backbone),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -241,8 +243,11 @@ def _stop_with_stdin() -> None:
 
 @contextmanager
 def _looked_after(settings: ServerSettings, store: Store) -> Iterator[None]:
-    """Sweep the storage and check people's datasets in the background."""
-    chores = {"storage-sweeper": StorageSweeper(settings.storage_root, store).run}
+    """Sweep the storage, check people's datasets and get to know their backbones in the background."""
+    chores = {
+        "storage-sweeper": StorageSweeper(settings.storage_root, store).run,
+        "backbone-describer": BackboneOffers(store, describe_backbone).describe_all,
+    }
     if settings.datasets_dir is not None:
         chores["dataset-checker"] = DatasetChecker(DatasetShelf(settings.datasets_dir), store).run
     threads = [

@@ -194,7 +194,7 @@ def _compute_study_costs(architecture: Architecture, offers: Offers) -> StudyCos
     if not set(architecture.tasks) <= {task.name for task in info.tasks}:
         return None
     tasks = tuple(task for task in info.tasks if task.name in architecture.tasks)
-    costs = offers.compute_costs(architecture.backbone, tasks, architecture.input_size, info.image_channels)
+    costs = offers.backbones.compute_costs(architecture.backbone, tasks, architecture.input_size, info.image_channels)
     return StudyCosts(
         stem_madds=costs.stem_madds,
         layer_names=costs.layer_names,

@@ -24,6 +24,7 @@ from service.schemas.server import (
     WeightsTable,
 )
 from service.web.auth import Reader, Writer
+from service.web.backbone_offers import OfferedBackbone
 from service.web.dataset_checks import KnownCheck, find_check, forget_check, list_checks, read_check
 from service.web.etags import answer
 from service.web.guarded_route import GuardedRoute
@@ -76,10 +77,8 @@ def list_tasks(request: Request, caller: Reader, parts: Parts) -> Response:
 
 @router.get("/api/v1/backbones", name="list_backbones", response_model=BackboneTable)
 def list_backbones(request: Request, caller: Reader, parts: Parts) -> Response:
-    """List the backbones."""
-    fields = list(BackboneAnswer.model_fields)
-    rows = [BackboneAnswer(**{name: getattr(info, name) for name in fields}) for info in parts.offers.list_backbones()]
-    return answer(request, BackboneTable(items=rows))
+    """List the backbones, with those of packages that are installed beside the server."""
+    return answer(request, BackboneTable(items=[_describe_backbone(row) for row in parts.offers.backbones.list()]))
 
 
 @router.get("/api/v1/weights", name="list_weights", response_model=WeightsTable)
@@ -112,6 +111,21 @@ def _describe(info: DatasetInfo, check: KnownCheck | None) -> dict[str, Any]:
         "definition": info.definition,
         "check": None if check is None else _describe_check(check),
     }
+
+
+def _describe_backbone(offered: OfferedBackbone) -> BackboneAnswer:
+    """Return a backbone as an answer."""
+    info = offered.info
+    return BackboneAnswer(
+        name=offered.name,
+        family="custom" if info is None else info.family,
+        num_layers=None if info is None else info.num_layers,
+        output_stride=None if info is None else info.output_stride,
+        min_size=None if info is None else info.min_size,
+        summary="" if info is None else info.summary,
+        package=offered.package,
+        problem=offered.problem,
+    )
 
 
 def _describe_check(known: KnownCheck) -> DatasetCheck:

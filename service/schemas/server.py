@@ -104,10 +104,12 @@ class BackboneAnswer(AnswerBody):
 
     name: str
     family: str
-    num_layers: int
-    output_stride: int
-    min_size: Annotated[int, Field(description="Smallest height and width in pixels.")]
+    num_layers: Annotated[int | None, Field(description="Null while the facts of one of a package are not known.")]
+    output_stride: int | None
+    min_size: Annotated[int | None, Field(description="Smallest height and width in pixels.")]
     summary: str
+    package: Annotated[str | None, Field(description="Name and version of what brings it; null for built-in ones.")]
+    problem: Annotated[str, Field(description="Why it cannot be used; empty where nothing is known against it.")]
 
 
 class BackboneTable(AnswerBody):

@@ -1,21 +1,19 @@
 """What a request may name on this server: datasets, backbones and weight files, by name and never by a path.
 
 Neighbours: `search.data.shelf` and `search.weights_shelf` find the files, `service.serving.dataset_checker` looks at
-samples; `service.web.planning` asks here.
+samples, `service.web.backbone_offers` knows the backbones; `service.web.planning` asks here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.catalogue import BACKBONES, BackboneInfo
-from search.cost_table import CostTable, compute_costs
-from search.data.catalogue import DATASETS, DatasetInfo, TaskInfo
+from search.data.catalogue import DATASETS, DatasetInfo
 from search.data.shelf import DatasetShelf
 from search.errors import SearchError
 from search.spec import WeightsSpec
 from search.weights_shelf import NO_WEIGHTS, PUBLISHED, WeightsShelf
+from service.web.backbone_offers import BackboneOffers
 from service.web.problems import refuse_field
 
 
@@ -26,10 +24,12 @@ class Offers:
     Attributes:
         datasets: Those of this program, and those in the server's folder.
         weights: The files in the server's folder.
+        backbones: Those of this program, and those of installed packages.
     """
 
     datasets: DatasetShelf
     weights: WeightsShelf
+    backbones: BackboneOffers
 
     def get_dataset(self, name: str) -> DatasetInfo:
         """Return the facts of a dataset on which networks can be trained.
@@ -44,26 +44,6 @@ class Offers:
         missing = " Of this one only the costs are known here: its files are missing." if name in DATASETS else ""
         known = ", ".join(info.name for info in offered)
         raise refuse_field("/dataset", f"Networks can be searched and trained on: {known}.{missing}")
-
-    def get_backbone(self, name: str) -> BackboneInfo:
-        """Return the facts of a backbone.
-
-        Raises:
-            ProblemError: There is none; it names those that there are.
-        """
-        if name not in BACKBONES:
-            raise refuse_field("/backbone", f"Unknown backbone. Choose one of: {', '.join(BACKBONES)}.")
-        return BACKBONES[name]
-
-    def list_backbones(self) -> list[BackboneInfo]:
-        """Return the facts of all backbones."""
-        return list(BACKBONES.values())
-
-    def compute_costs(
-        self, backbone: str, tasks: Sequence[TaskInfo], input_size: tuple[int, int], image_channels: int
-    ) -> CostTable:
-        """Return what every part of a branched network costs; see `search.cost_table.compute_costs`."""
-        return compute_costs(backbone, tasks, input_size, image_channels)
 
     def choose_weights(self, words: str, backbone: str) -> WeightsSpec | None:
         """Return the file that networks start from, None for random weights.

@@ -64,7 +64,7 @@ def plan_search_job(body: SearchBody, offers: Offers, *, owner: str, code_versio
     specs = _build_specs(body, info, offers)
     first = specs[0]
     tasks = resolve_tasks(info, first.tasks)
-    costs = offers.compute_costs(first.backbone, tasks, first.data.input_size, info.image_channels)
+    costs = offers.backbones.compute_costs(first.backbone, tasks, first.data.input_size, info.image_channels)
     budgets = tuple(resolve_budget(budget, costs.single_madds) for budget in body.budgets)
     _check_feasible(budgets, costs)
     planned = plan_search(specs, code_version)
@@ -203,7 +203,7 @@ def estimate_disk_bytes(planned: PlannedJob) -> int:
 def _build_specs(body: SearchBody, info: DatasetInfo, offers: Offers) -> tuple[JobSpec, ...]:
     """Return one checked spec per seed."""
     _check_tasks(body.tasks, info)
-    backbone = offers.get_backbone(body.backbone)
+    backbone = offers.backbones.get(body.backbone)
     for pointer, values in (("/budgets", body.budgets), ("/seeds", body.seeds)):
         if len(set(values)) != len(values):
             raise refuse_field(pointer, "Each may be named once.")

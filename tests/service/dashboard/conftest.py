@@ -38,6 +38,7 @@ from search.weights_shelf import EMPTY_SHELF
 from service.app import create_app
 from service.schemas.requests import SearchBody
 from service.server_settings import EventLimits, ServerSettings
+from service.web.backbone_offers import BackboneOffers
 from service.web.offers import Offers
 from service.web.planning import plan_search_job
 from service.web.token_format import make_token
@@ -316,7 +317,9 @@ def make_search(  # noqa: PLR0917 - what tests wish for
         retrain=retrain,
         priority=0 if outcome == "queued" else 100,
     )
-    planned = plan_search_job(body, Offers(BUILT_IN, EMPTY_SHELF), owner=owner, code_version=VERSION)
+    planned = plan_search_job(
+        body, Offers(BUILT_IN, EMPTY_SHELF, BackboneOffers(site.store, None)), owner=owner, code_version=VERSION
+    )
     job, _ = site.store.submit(planned.job, limits=QueueLimits())
     if outcome == "queued":
         return job
