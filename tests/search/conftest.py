@@ -92,6 +92,12 @@ class MadeUpDataset:
             image_B1HW = image_B1HW + 0.1 * torch.randn(image_B1HW.shape, generator=generator)
         return {"image": image_B1HW} | {name: label[chosen] for name, label in self._labels.items()}
 
+    def hide(self, share: float, seed: int) -> None:
+        """Take the labels of each task from a share of the samples, drawn by the seed, each task its own."""
+        generator = torch.Generator().manual_seed(seed)
+        for label in self._labels.values():
+            label[torch.rand(len(label), generator=generator) < share] = 255
+
 
 def _draw_labels(task: TaskInfo, num_samples: int, generator: torch.Generator) -> Tensor:
     """Return random labels of a task for images of 12x12 pixels."""
@@ -131,9 +137,17 @@ class Lab:
         ones = dict.fromkeys(self.names, 1)
         return CostTable("tiny4", (12, 12), tuple("abcde"), 5, (10, 17, 9, 30, 21), ones, 1, (1,) * 5, ones)
 
-    def dataset(self, blank: Mapping[str, float] | None = None) -> MadeUpDataset:
-        """Return fresh training samples, the same in every call."""
-        return MadeUpDataset(self.tasks, blank=blank)
+    def dataset(
+        self,
+        blank: Mapping[str, float] | None = None,
+        *,
+        silent: tuple[float, int] = (0.0, 0),
+        in_memory: bool = True,
+    ) -> MadeUpDataset:
+        """Return fresh training samples, the same in every call; `silent` is (share of labels to hide, seed)."""
+        dataset = MadeUpDataset(self.tasks, blank=blank, in_memory=in_memory)
+        dataset.hide(*silent)
+        return dataset
 
     def search(
         self,

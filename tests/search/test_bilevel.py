@@ -15,16 +15,27 @@ from torch import nn
 
 from models.branching import Branching
 from search.bilevel import BilevelSearch, SearchOutcome
+from search.data.splits import make_generator
 from search.errors import StateFileError
-from search.ports import MemoryReporter, MemoryStore, StageFinished, StageProgress, StageStarted, never_cancelled
+from search.ports import (
+    MemoryReporter,
+    MemoryStore,
+    Message,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    never_cancelled,
+)
 from search.resource import expected_branches
 from search.spec import OptimiserSpec, SearchSpec
+from search.tasks import build_loss, get_loss_weight
 
 if TYPE_CHECKING:
     from tests.search.conftest import Lab
 
 SGD = OptimiserSpec(method="sgd", learning_rate=0.05, momentum=0.9, weight_decay=0.1)
 ADAM = OptimiserSpec(method="adam", learning_rate=0.01, weight_decay=0.1)
+PLAIN_SGD = OptimiserSpec(method="sgd", learning_rate=0.1, momentum=0.0, weight_decay=0.0, poly_power=0.0)
 WARMUP_ONLY = SearchSpec(epochs=1, warmup_epochs=1, batch_size=4, weights=SGD)
 SHORT = SearchSpec(epochs=3, warmup_epochs=1, batch_size=4, weights=ADAM, arch_learning_rate=0.2)
 
@@ -136,6 +147,78 @@ def test_a_task_without_labels_harms_nobody(lab: Lab) -> None:
     assert all(value.isfinite().all() for value in search.loop.network.state_dict().values())
     losses = [{name for name in row if name.startswith("loss ")} for row in outcome.history]
     assert losses == [{"loss a", "loss c"}] * 3
+
+
+@given(seed=st.integers(0, 2**20), silent=st.sampled_from([0.3, 0.7]))
+@examples(max_examples=6)
+def test_labels_of_some_samples_alternate_as_a_plain_loop_would(lab: Lab, seed: int, silent: float) -> None:
+    """In the warm-up every task with labels in a batch takes a step of its own through its own ops, others none."""
+    dataset = lab.dataset(silent=(silent, seed))
+    spec = WARMUP_ONLY.model_copy(update={"weights": PLAIN_SGD})
+    search, twin = lab.search(spec, dataset=dataset), lab.search(spec, dataset=dataset)
+    outcome = lab.run(search)
+    network, seen = twin.loop.network, {name: list[float]() for name in lab.names}
+    for step, indices in enumerate(dataset.requests[: search.plan.weight_steps]):
+        batch = dataset.batch(indices, make_generator(0, "samples", 0, step))
+        for position, task in enumerate(lab.tasks):
+            if (batch[task.name] == 255).all():
+                continue
+            network.zero_grad()
+            mix_LK = torch.zeros(5, 3).index_fill(1, torch.tensor(position), 1.0)
+            loss = build_loss(task)(network(batch["image"], task.name, mix_LK), batch[task.name])
+            (get_loss_weight(task) * loss).backward()
+            torch.optim.SGD(network.parameters(), lr=0.1).step()
+            seen[task.name].append(float(loss.detach()))
+    assert outcome is not None
+    found = {name: outcome.history[0].get(f"loss {name}") for name in lab.names}
+    assert found == {name: sum(values) / len(values) if values else None for name, values in seen.items()}
+    states = (search.loop.network.state_dict(), network.state_dict())
+    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
+
+
+def test_a_task_absent_from_an_epoch_is_reported(lab: Lab) -> None:
+    """Every epoch in which the weights pass met no label of a task gives a sentence and a mark in the history."""
+    reporter = MemoryReporter()
+    search = lab.search(SHORT, dataset=lab.dataset(blank={"b": 255}))
+    outcome = search.run(
+        store=MemoryStore(), state_name="s", stage="search 60%", reporter=reporter, cancelled=never_cancelled
+    )
+    said = [event.text for event in reporter.events if isinstance(event, Message)]
+    assert said == [f"search 60%: task 'b' had no labels in epoch {n}, so it learned nothing there." for n in (1, 2, 3)]
+    assert outcome is not None
+    assert [row["no labels b"] for row in outcome.history] == [1.0] * 3
+
+
+def test_the_score_does_not_fall_where_labels_are_missing(lab: Lab) -> None:
+    """A task counts in the held-out loss by the batches that had its labels, so hiding some does not make it cheap."""
+    spec = SHORT.model_copy(update={"epochs": 8, "arch_fraction": 0.5})
+    scores = []
+    for silent in (0.0, 0.6):
+        outcome = lab.run(lab.search(spec, dataset=lab.dataset(silent=(silent, 3))))
+        assert outcome is not None
+        scores.append(outcome.score)
+    assert scores[1] == pytest.approx(scores[0], rel=0.25)
+
+
+def test_micro_batches_move_logits_as_the_batch_does(lab: Lab) -> None:
+    """With batch norms that stand still, the slopes of all micro batches add up to those of the batch."""
+    found = []
+    for accumulate in (1, 3):
+        spec = SHORT.model_copy(update={"accumulate": accumulate, "epochs": 1, "warmup_epochs": 0})
+        search = lab.search(spec, dataset=lab.dataset(silent=(0.4, 2)))
+        for part in search.loop.network.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        lab.run(search)
+        found.append((search.loop.arch_logits_LTK.grad, search.loop.history[0]["held-out loss"]))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-7)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+
+
+def test_batches_prepared_ahead_change_nothing(lab: Lab, undisturbed: tuple[BilevelSearch, object]) -> None:
+    """A data set that is not in memory is read ahead by threads, and stops in between leave no trace either."""
+    ahead = lab.run_interrupted(lambda: lab.search(dataset=lab.dataset(in_memory=False)), [7, 8])
+    assert_same_end(ahead, undisturbed)
 
 
 def test_no_labels_at_all_leave_the_weights_as_they_were(lab: Lab) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from search.data.catalogue import DATASETS
 from search.data.digits import DigitsDataset
 from search.errors import CrewLostError, SettingError
 from search.lesson import Lesson, teach
-from search.networks import build_network
+from search.networks import build_network, choose_device
 from search.ports import Event, MemoryReporter, MemoryStore, Message, StageProgress, Surroundings, never_cancelled
 from search.retrain import History
 from search.run_state import seed_everything
@@ -35,6 +36,7 @@ TREE = Branching(NAMES, ((NAMES,),) * 2 + ((("left", "left_group"), ("right",)),
 # Slow steps: at a rate of 0.05, rounding alone grows to 1e-3 within a dozen steps, between any two ways of summing.
 SLOW = OptimiserSpec(method="sgd", learning_rate=2e-3, weight_decay=1e-2)
 RECIPE = TrainSpec(epochs=2, batch_size=13, weights=SLOW)
+ON_CPU = Compute(torch.device("cpu"))
 PATIENCE_S = 60
 
 
@@ -91,13 +93,13 @@ def surroundings(
 
 
 def learn(
-    around: Surroundings, num_processes: int, recipe: TrainSpec = RECIPE
+    around: Surroundings, num_processes: int, recipe: TrainSpec = RECIPE, compute: Compute = ON_CPU
 ) -> tuple[BranchedNetwork, History | None]:
-    """Return the network after a lesson, and its history."""
+    """Return the network after a lesson, on the CPU, and its history."""
     seed_everything(0, "initial weights")
     network = build_network(architecture())
-    compute = Compute(torch.device("cpu"), num_processes=num_processes)
-    return network, teach(network, lesson(recipe), compute, around)
+    history = teach(network, lesson(recipe), replace(compute, num_processes=num_processes), around)
+    return network.to("cpu"), history
 
 
 def assert_close(one: tuple[BranchedNetwork, History | None], other: tuple[BranchedNetwork, History | None]) -> None:
@@ -165,7 +167,7 @@ class Killer(MemoryReporter):
             os.kill(victim.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.soak), 1])
 def test_a_killed_process_ends_the_run_with_a_sentence(rank: int) -> None:
     """Whichever is killed, the other one does not wait for it for ever, and the state of the last save stays."""
     store, recipe = MemoryStore(), RECIPE.model_copy(update={"epochs": 500})
@@ -212,3 +214,40 @@ def test_a_killed_parent_leaves_no_orphans(tmp_path: Path) -> None:
     while any(map(is_alive, children)):
         assert time.monotonic() < deadline, children
         time.sleep(0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("short", [False, True], ids=["fp32", "bf16"])
+def test_two_gpus_learn_what_one_does(short: bool) -> None:
+    """NCCL and torch's SyncBatchNorm give one GPU's numbers: to 1e-4 in float32, a few percent of a loss in bfloat16.
+
+    Not to 1e-5: half a batch may go to another convolution kernel, which adds up in another order.
+    """
+    if torch.cuda.device_count() < 2:
+        pytest.skip(f"needs a second CUDA device, this machine has {torch.cuda.device_count()}")
+    compute = Compute(choose_device("cuda"), autocast=torch.bfloat16 if short else None, channels_last=short)
+    (network, history), (twin, same) = (learn(surroundings(), num, compute=compute) for num in (2, 1))
+    assert history is not None
+    assert same is not None
+    bound = 5e-2 if short else 1e-4
+    assert all(row == pytest.approx(pair, rel=bound) for row, pair in zip(history, same, strict=True))
+    if not short:
+        torch.testing.assert_close(dict(network.state_dict()), dict(twin.state_dict()), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_two_gpus_survive_a_stop_and_a_kill() -> None:
+    """What two GPUs saved they take up again; a killed process ends the run, though NCCL would wait for minutes."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip(f"needs a second CUDA device, this machine has {torch.cuda.device_count()}")
+    compute, store, calls = Compute(choose_device("cuda")), MemoryStore(), iter([False] * 3 + [True])
+    network, history = learn(surroundings(), 2, compute=compute)
+    assert learn(surroundings(store, cancelled=lambda: next(calls)), 2, compute=compute)[1] is None
+    resumed, same = learn(surroundings(store), 2, compute=compute)
+    assert history is not None
+    assert same is not None
+    assert all(row == pytest.approx(pair, rel=1e-5) for row, pair in zip(history, same, strict=True))
+    torch.testing.assert_close(dict(network.state_dict()), dict(resumed.state_dict()), rtol=1e-4, atol=1e-5)
+    with pytest.raises(CrewLostError, match="process 2 was ended by signal 9"):
+        learn(surroundings(reporter=Killer(1)), 2, RECIPE.model_copy(update={"epochs": 500}), compute)
+    assert multiprocessing.active_children() == []

@@ -10,12 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.branching import Branching
 from search.data.splits import make_generator
 from search.errors import StateFileError
-from search.ports import MemoryReporter, MemoryStore, StageProgress, StageStarted, never_cancelled
+from search.optimiser import set_learning_rate
+from search.ports import MemoryReporter, MemoryStore, Message, StageProgress, StageStarted, never_cancelled
 from search.retrain import Retraining
 from search.spec import OptimiserSpec, TrainSpec
 from search.tasks import build_loss, get_loss_weight
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PLAIN_SGD = OptimiserSpec(method="sgd", learning_rate=0.1, momentum=0.0, weight_decay=0.0, poly_power=0.0)
 SGD = OptimiserSpec(method="sgd", learning_rate=0.05, momentum=0.9, weight_decay=1e-3)
+PLAIN = TrainSpec(epochs=1, batch_size=4, weights=PLAIN_SGD)
 ONE_STEP = TrainSpec(epochs=1, batch_size=24, weights=PLAIN_SGD)
 
 
@@ -112,6 +114,72 @@ def test_a_task_without_labels_keeps_its_own_branch(lab: Lab) -> None:
     still = {name for name in before if torch.equal(before[name], after[name])}
     assert {name.split(".")[2] for name in still if name.startswith("layers.")} == {"1"}
     assert {"heads.b.linear.weight", "heads.b.linear.bias"} <= still
+
+
+@given(seed=st.integers(0, 2**20), silent=st.sampled_from([0.3, 0.7]))
+@examples(max_examples=6)
+def test_labels_of_some_samples_train_as_a_plain_loop_would(lab: Lab, seed: int, silent: float) -> None:
+    """Each batch gives the weighted sum of the losses of those tasks that have labels in it, each its own mean."""
+    dataset = lab.dataset(silent=(silent, seed))
+    training, twin = (lab.training(PLAIN.model_copy(update={"batch_size": 4}), dataset=dataset) for _ in range(2))
+    history = lab.run(training)
+    network, seen = twin.loop.network, {name: list[float]() for name in lab.names}
+    optimiser = twin.loop.optimiser
+    set_learning_rate(optimiser, 0.1)
+    for step, indices in enumerate(dataset.requests[:6]):
+        batch = dataset.batch(indices, make_generator(0, "augmentation", 0, step))
+        labelled = [task for task in lab.tasks if (batch[task.name] != 255).any()]
+        if not labelled:
+            continue
+        optimiser.zero_grad()
+        outputs = network(batch["image"])
+        losses = [get_loss_weight(task) * build_loss(task)(outputs[task.name], batch[task.name]) for task in labelled]
+        for task, loss in zip(labelled, losses, strict=True):
+            seen[task.name].append(float(loss.detach()) / get_loss_weight(task))
+        torch.stack(losses).sum().backward()
+        optimiser.step()
+    row = {f"loss {name}": sum(values) / len(values) for name, values in seen.items() if values}
+    row |= {f"no labels {name}": 1.0 for name, values in seen.items() if not values}
+    assert history == [pytest.approx({"epoch": 1, **row})]
+    assert_equal_weights(training, twin)
+
+
+def test_a_task_absent_from_an_epoch_is_reported(lab: Lab) -> None:
+    """Every epoch without labels of a task gives a sentence that names both, and a mark in the history."""
+    reporter = MemoryReporter()
+    training = lab.training(dataset=lab.dataset(blank={"b": 255}))
+    history = training.run(
+        store=MemoryStore(), state_name="s", stage="single b", reporter=reporter, cancelled=never_cancelled
+    )
+    said = [event.text for event in reporter.events if isinstance(event, Message)]
+    assert said == [f"single b: task 'b' had no labels in epoch {n}, so it learned nothing there." for n in (1, 2, 3)]
+    assert history is not None
+    assert [row["no labels b"] for row in history] == [1.0] * 3
+
+
+def test_micro_batches_give_the_gradient_of_the_batch(lab: Lab) -> None:
+    """With batch norms that stand still, N micro batches move the weights as the whole batch does."""
+    trainings = []
+    for accumulate in (1, 5):
+        spec = ONE_STEP.model_copy(update={"batch_size": 12, "accumulate": accumulate})
+        training = lab.training(spec, dataset=lab.dataset(silent=(0.5, 1)))
+        for part in training.loop.network.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        trainings.append((training, lab.run(training)))
+    (whole, history), (parts, same) = trainings
+    torch.testing.assert_close(weights_of(whole), weights_of(parts), rtol=1e-4, atol=1e-6)
+    assert history is not None
+    assert same is not None
+    assert history[0] == pytest.approx(same[0], rel=1e-5)
+
+
+def test_batches_prepared_ahead_change_nothing(lab: Lab, undisturbed: tuple[Retraining, object]) -> None:
+    """A data set that is not in memory is read ahead by threads, and stops in between leave no trace either."""
+    straight, history = undisturbed
+    ahead, same = lab.run_interrupted(lambda: lab.training(dataset=lab.dataset(in_memory=False)), [5, 4])
+    assert same == history
+    assert_equal_weights(straight, ahead)
 
 
 def test_no_labels_at_all_change_no_weight(lab: Lab) -> None:
