@@ -30,6 +30,7 @@ class SearchRequest:
         objective: "exact", "paper" or "sampled".
         input_size: (H, W) in pixels.
         retrain: Whether what is found, and the baselines, are trained and measured.
+        weights: Where encoders start: "none", "imagenet" or the name of a file of the server.
         name: What to call it.
         priority: -100 to 100, higher goes first.
         deadline_seconds: From submission.
@@ -47,6 +48,7 @@ class SearchRequest:
     objective: str | None = None
     input_size: tuple[int, int] | None = None
     retrain: bool | None = None
+    weights: str | None = None
     name: str | None = None
     priority: int | None = None
     deadline_seconds: float | None = None

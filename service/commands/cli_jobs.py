@@ -57,6 +57,11 @@ def asks_server(*, follow: bool = False) -> Callable[[Callable[..., None]], Call
     return decorate
 
 
+_weights = click.option(
+    "--weights",
+    metavar="imagenet|none|NAME",
+    help="Where encoders start: ImageNet weights, at random, or a file in the server's weights folder.",
+)
 _SERVER_OPTIONS = [
     click.option("--server", metavar="URL", help="Server to ask; BMTAS_SERVER, or this machine's, without it."),
     click.option(
@@ -90,6 +95,7 @@ _FOLLOW_OPTIONS = [
 @click.option("--objective", type=click.Choice(["exact", "paper", "sampled"]), help="As of `bmtas search`.")
 @click.option("--size", metavar="HxW", help="Input height and width in pixels; the dataset's own without it.")
 @click.option("--no-retrain", is_flag=True, help="Stop after the search: no training, no baselines, no metrics.")
+@_weights
 @click.option("--name", help="What to call the job.")
 @click.option("--label", "labels", multiple=True, metavar=_KEY_VALUE, help="A label of your own; may be repeated.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
@@ -225,6 +231,7 @@ def fetch(
 @click.option("--dataset", metavar="NAME", help="The one that it was found on without it.")
 @_preset
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
+@_weights
 @asks_server(follow=True)
 @click.pass_obj
 def submit_retrain(shell: Shell, /, asking: Any, architecture_id: str, **options: Any) -> None:
@@ -307,6 +314,7 @@ def _read_search(words: dict[str, Any]) -> SearchRequest:
         objective=words["objective"],
         input_size=None if words["size"] is None else parse_size(words["size"]),
         retrain=False if words["no_retrain"] else None,
+        weights=words["weights"],
         name=words["name"],
         priority=words["priority"],
         deadline_seconds=words["deadline"],

@@ -18,8 +18,8 @@ from db.errors import NotFoundError
 from db.questions import JobQuery
 from db.records.jobs import JobRecord
 from db.records.states import JobKind, JobState
-from search.data.catalogue import DATASETS
 from service.dashboard.formats import count
+from service.dashboard.job.words import estimate_seconds_left
 from service.dashboard.site import PageRoute, Viewer, render
 from service.pages.durations import round_duration
 from service.routes.jobs import JobSort
@@ -28,7 +28,6 @@ from service.web.server_parts import Parts, ServerParts
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 PAGE_SIZE = 50
-_LEAST_PROGRESS = 0.02  # below, how long it took so far says little of how long it will take
 _STATE_CHOICES = {
     "": "any",
     "QUEUED,RUNNING,CANCELLING": "unfinished",
@@ -133,7 +132,7 @@ def show_searches(  # noqa: PLR0913, PLR0917 - the filters of a list are its par
         "filters": filters,
         "state_choices": _STATE_CHOICES,
         "sort_choices": _SORT_CHOICES,
-        "dataset_choices": sorted(info.name for info in DATASETS.values() if info.embedded),
+        "dataset_choices": sorted(info.name for info in parts.offers.datasets.list_trainable()),
         "next_address": filters.address(page_token=next_token) if next_token else None,
         "is_first": page_token is None,
     }
@@ -153,14 +152,6 @@ def show_search_rows(
         except NotFoundError:
             continue
     return render(request, "search_rows.html", title="Rows", context={"rows": rows})
-
-
-def estimate_seconds_left(job: JobRecord, now: datetime) -> float | None:
-    """Return about how long a running job will take from now, if it goes on as fast as so far."""
-    if job.state is not JobState.RUNNING or job.started_at is None or job.progress < _LEAST_PROGRESS:
-        return None
-    seconds = (now - job.started_at).total_seconds()
-    return max(0.0, seconds * (1 - job.progress) / job.progress)
 
 
 def _read_page(parts: ServerParts, filters: ListFilters, page_token: str | None) -> tuple[list[SearchRow], str | None]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
-from models.catalogue import BACKBONES
-from search.data.catalogue import DATASETS
+from service.dashboard.submit_offers import FormOffers
 from service.schemas.requests import SearchBody
 from service.web.problems import FieldError
 
@@ -20,7 +20,7 @@ Kind = Literal["text", "number", "check", "choice", "list", "pairs", "tasks"]
 _KEPT = ("dataset", "tasks", "backbone", "budgets", "seeds", "preset")
 """Sent even where they are the default: they say what the search is."""
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("What to search", ("name", "dataset", "tasks", "backbone")),
+    ("What to search", ("name", "dataset", "tasks", "backbone", "weights")),
     ("How far", ("budgets", "seeds", "preset")),
     ("More", ()),
 )
@@ -40,6 +40,7 @@ _HINTS = {
     "candidate is searched for each; separate several by commas.",
     "seeds": "Each budget is searched once per seed; separate several by commas.",
     "preset": "How long to train.",
+    "weights": "Where the encoder starts; files are those in the server's weights folder.",
     "objective": "How the expected cost is computed.",
     "labels": "KEY=VALUE, one per line.",
     "input_size": "Height and width in pixels, such as 128x128; the dataset's own without it.",
@@ -106,12 +107,12 @@ class Group:
     controls: tuple[Control, ...]
 
 
-def build_groups(schema: Mapping[str, Any] | None = None) -> tuple[Group, ...]:
-    """Return the form of a schema; of a search without one."""
-    whole = SearchBody.model_json_schema() if schema is None else schema
+def build_groups(offers: FormOffers, schema: Mapping[str, Any] | None = None) -> tuple[Group, ...]:
+    """Return the form of a schema, of a search without one, with what may be chosen."""
+    whole = _search_schema() if schema is None else schema
     required = set(whole.get("required", ()))
     controls = [
-        control
+        replace(control, choices=_list_offered(control, offers))
         for name, part in whole["properties"].items()
         for control in _build_controls(name, part, whole, required=name in required)
     ]
@@ -129,16 +130,7 @@ def list_controls(groups: Iterable[Group]) -> list[Control]:
     return [control for group in groups for control in group.controls]
 
 
-def list_datasets() -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return (name, summary, tasks) of the datasets that a search may name."""
-    return [
-        (info.name, info.summary, tuple(task.name for task in info.tasks))
-        for info in DATASETS.values()
-        if info.embedded
-    ]
-
-
-def fill_in(body: Mapping[str, Any], controls: Sequence[Control]) -> dict[str, list[str]]:
+def fill_in(body: Mapping[str, Any], controls: Sequence[Control], offers: FormOffers) -> dict[str, list[str]]:
     """Return what stands in the controls for a body, defaults where it says nothing."""
     values: dict[str, list[str]] = {}
     for control in controls:
@@ -147,9 +139,9 @@ def fill_in(body: Mapping[str, Any], controls: Sequence[Control]) -> dict[str, l
             value = value.get(part) if isinstance(value, Mapping) else None
         value = control.default if value is None else value
         if control.kind == "tasks":
-            for name, _, tasks in list_datasets():
-                chosen = value if value and name == body.get("dataset") else tasks
-                values[f"tasks.{name}"] = [task for task in tasks if task in chosen]
+            for dataset in offers.datasets:
+                chosen = value if value and dataset.name == body.get("dataset") else dataset.tasks
+                values[f"tasks.{dataset.name}"] = [task for task in dataset.tasks if task in chosen]
         elif control.kind == "check":
             values[control.name] = ["on"] if value else []
         elif control.kind == "list":
@@ -227,7 +219,7 @@ def _build_controls(name: str, part: Mapping[str, Any], whole: Mapping[str, Any]
             label=_LABELS.get(name, name.rpartition(".")[2].replace("_", " ").capitalize()),
             hint=_write_hint(name, described),
             kind=_choose_kind(name, described),
-            choices=_list_choices(name, described),
+            choices=tuple((value, _CHOICES.get((name, value), value)) for value in described.get("enum", ())),
             minimum=low,
             maximum=high,
             max_length=described.get("maxLength"),
@@ -261,7 +253,7 @@ def _choose_kind(name: str, described: Mapping[str, Any]) -> Kind:
     """Return which control fits a property."""
     if name == "tasks":
         return "tasks"
-    if "enum" in described or name in ("dataset", "backbone"):
+    if "enum" in described or name in ("dataset", "backbone", "weights"):
         return "choice"
     kinds: Mapping[str, Kind] = {
         "array": "list",
@@ -273,13 +265,18 @@ def _choose_kind(name: str, described: Mapping[str, Any]) -> Kind:
     return kinds.get(str(described.get("type")), "text")
 
 
-def _list_choices(name: str, described: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return what may be chosen, from the allow-lists or the schema."""
-    if name == "dataset":
-        return tuple((known, f"{known}: {summary}") for known, summary, _ in list_datasets())
-    if name == "backbone":
-        return tuple((info.name, f"{info.name}: {info.summary}") for info in BACKBONES.values())
-    return tuple((value, _CHOICES.get((name, value), value)) for value in described.get("enum", ()))
+def _list_offered(control: Control, offers: FormOffers) -> tuple[tuple[str, str], ...]:
+    """Return what may be chosen, from what is offered or the schema."""
+    if control.name == "dataset":
+        return tuple((dataset.name, f"{dataset.name}: {dataset.summary}") for dataset in offers.datasets)
+    offered = {"backbone": offers.backbones, "weights": offers.weights}
+    return offered.get(control.name, control.choices)
+
+
+@cache
+def _search_schema() -> dict[str, Any]:
+    """Return the schema of a search."""
+    return SearchBody.model_json_schema()
 
 
 def _find_default(name: str, described: Mapping[str, Any]) -> Any:

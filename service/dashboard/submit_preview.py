@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import ModelsError
-from search.cost_table import compute_costs
-from search.data.catalogue import DATASETS, resolve_tasks
+from search.data.catalogue import resolve_tasks
 from search.errors import SearchError
 from search.spec import parse_budget, resolve_budget
 from service.pages.budget_scale_drawing import BudgetRange, ChosenBudget
 from service.pages.durations import format_bytes, round_duration
 from service.schemas.results import Estimate
+from service.web.offers import Offers
+from service.web.problems import ProblemError
 
 _OPTIONS = (
     ("dataset", "--dataset"),
     ("backbone", "--backbone"),
     ("preset", "--preset"),
     ("objective", "--objective"),
+    ("weights", "--weights"),
     ("name", "--name"),
     ("priority", "--priority"),
     ("deadline_seconds", "--deadline"),
@@ -74,18 +76,17 @@ def write_command(body: Mapping[str, Any], address: str) -> str:
     return f"{line}\n# max_attempts has no option here" if "max_attempts" in body else line
 
 
-def find_scale(body: Mapping[str, Any]) -> Scale | None:
+def find_scale(body: Mapping[str, Any], offers: Offers) -> Scale | None:
     """Return the range of budgets of what is asked, whatever the budgets are; None while that is no network."""
-    info = DATASETS.get(str(body.get("dataset")))
-    if info is None or not info.embedded:
-        return None
-    size = body.get("input_size") or info.default_size
     names = body.get("tasks")
     try:
+        info = offers.get_dataset(str(body.get("dataset")))
+        size = body.get("input_size") or info.default_size
         tasks = resolve_tasks(info, None if names is None else [str(name) for name in names])
         height, width = (int(side) for side in size)
-        costs = compute_costs(str(body.get("backbone")), tasks, (height, width), info.image_channels)
-    except (SearchError, ModelsError, TypeError, ValueError):
+        backbone = str(body.get("backbone"))
+        costs = offers.backbones.compute_costs(backbone, tasks, (height, width), info.image_channels)
+    except (ProblemError, SearchError, ModelsError, TypeError, ValueError):
         return None
     span = BudgetRange(costs.shared_madds, costs.split_madds, costs.single_madds)
     return Scale(span, tuple(_read_budgets(_items(body, "budgets"), costs.single_madds)))

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from db.memory.store import MemoryStore
+from search.data.shelf import BUILT_IN
+from search.weights_shelf import EMPTY_SHELF
 from service.commands.cli_jobs import _read_search, submit
 from service.dashboard.submit_preview import (
     describe_estimate,
@@ -17,7 +20,10 @@ from service.dashboard.submit_preview import (
 )
 from service.schemas.requests import SearchBody
 from service.schemas.results import Estimate, MaddsRange
+from service.web.backbone_offers import BackboneOffers
+from service.web.offers import Offers
 
+OFFERS = Offers(BUILT_IN, EMPTY_SHELF, BackboneOffers(MemoryStore(), None))
 BODY: dict[str, Any] = {
     "dataset": "digits",
     "tasks": ["left", "right"],
@@ -29,6 +35,7 @@ BODY: dict[str, Any] = {
     "objective": "paper",
     "input_size": [24, 24],
     "retrain": False,
+    "weights": "my weights.pth",
     "labels": {"team": "a b"},
     "priority": -3,
     "deadline_seconds": 90.5,
@@ -72,12 +79,12 @@ def test_what_the_command_line_cannot_say_is_said() -> None:
 )
 def test_what_is_no_network_has_no_scale(change: dict[str, Any]) -> None:
     """No range without a study."""
-    assert find_scale({**BODY, **change}) is None
+    assert find_scale({**BODY, **change}, OFFERS) is None
 
 
 def test_the_scale_shows_also_budgets_that_are_refused() -> None:
     """Precisely then one wants to see how far off they are; what cannot be read is left out."""
-    scale = find_scale({**BODY, "budgets": ["5%", "x", "60%"]})
+    scale = find_scale({**BODY, "budgets": ["5%", "x", "60%"]}, OFFERS)
     assert scale is not None
     assert [budget.label for budget in scale.budgets] == ["5%", "60%"]
     assert scale.budgets[0].madds < scale.costs.shared_madds < scale.costs.split_madds <= scale.costs.single_madds
