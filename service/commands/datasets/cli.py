@@ -34,3 +34,33 @@ def check(shell: Shell, word: str, tasks: str | None, sheet: Path | None, as_jso
     names = None if tasks is None else tuple(name.strip() for name in tasks.split(",") if name.strip())
     if not run_check(CheckRequest(word, names, sheet, as_json), shell):
         raise click.exceptions.Exit(2)
+
+
+@dataset.command(short_help="Download a dataset, unpack it and put it in its place.")
+@click.argument("name")
+@click.option("--from", "source", metavar="URL|PATH", help="Archive (.tar.gz, .tar, .zip); the known one without it.")
+@click.option("--to", type=_PATH, metavar="DIR", help="Folder of datasets to put it in; BMTAS_DATASETS without it.")
+@click.option("--sha256", metavar="HEX", help="What the SHA-256 of the archive must be.")
+@click.pass_obj
+def fetch(shell: Shell, name: str, source: str | None, to: Path | None, sha256: str | None) -> None:
+    """Download pascal_context or nyud, or any dataset with a dataset.yaml whose archive --from names.
+
+    A download that broke off goes on where it did. Nothing is in place before all of it is right.
+    """
+    from service.commands.datasets.fetch import FetchRequest, run_fetch
+
+    run_fetch(FetchRequest(name, source, to, sha256), shell)
+
+
+@dataset.command(short_help="Propose a dataset.yaml for a folder.")
+@click.argument("folder", metavar="FOLDER", type=_PATH)
+@click.option("--out", type=_PATH, metavar="FILE", help="File to write; dataset.yaml in the folder without it.")
+@click.pass_obj
+def init(shell: Shell, folder: Path, out: Path | None) -> None:
+    """Look at a folder of images and labels and write a dataset.yaml for it, to be looked through.
+
+    Where the folder has no lists of samples, they are drawn and written to splits/. No file is ever overwritten.
+    """
+    from service.commands.datasets.init import InitRequest, run_init
+
+    run_init(InitRequest(folder, out), shell)
