@@ -180,8 +180,9 @@ class BilevelSearch:
                     saver.save_if_due(loop.to_state)
                 for message in self._finish_epoch(stage):
                     reporter.emit(message)
+                loop.history[-1] |= batches.describe_waiting()
                 values = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
-                reporter.emit(StageProgress(stage, done, total, values | batches.describe_waiting()))
+                reporter.emit(StageProgress(stage, done, total, values))
         outcome = self.outcome()
         reporter.emit(StageFinished(stage, {"madds": float(self.problem.costs.madds(outcome.branching))}))
         return outcome

@@ -23,6 +23,8 @@ Count = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(ge=1)]
 HistoryRow = dict[str, float]
 History = dict[str, tuple[HistoryRow, ...]]
+WAITING = "waiting"
+"""Figure in a row of history: share of the epoch that training waited for samples; differs from run to run."""
 
 
 def _is_none(value: object) -> bool:

@@ -134,9 +134,9 @@ class Retraining:
                     saver.save_if_due(loop.to_state)
                 for message in self._finish_epoch(stage):
                     reporter.emit(message)
-                losses = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
-                step, values = loop.epoch * num_batches, losses | batches.describe_waiting()
-                reporter.emit(StageProgress(stage, step, epochs * num_batches, values))
+                loop.history[-1] |= batches.describe_waiting()
+                values = {name: value for name, value in loop.history[-1].items() if isinstance(value, float)}
+                reporter.emit(StageProgress(stage, loop.epoch * num_batches, epochs * num_batches, values))
         return loop.history
 
     def _batches(self, epoch: int) -> list[Tensor]:

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 
 from search.data.feeding import PlannedBatch, WaitClock, feed, find_num_workers
 from search.data.loading import TaskDataset
+from search.results import WAITING
 from search.training.compute import Compute
 from search.training.parts import Batch
-
-WAITING = "waiting"
-"""Name in events of the share of its time that a loop waited for batches."""
 
 
 class Batches:
@@ -33,7 +31,7 @@ class Batches:
         return next(self._coming)
 
     def describe_waiting(self) -> dict[str, float]:
-        """Return the share of the time since the last call in which the loop waited, under its name in events."""
+        """Return the share of the time since the last call in which the loop waited, under its name."""
         waited, seconds = self._clock.read()
         return {WAITING: waited / seconds} if self._is_told and seconds > 0 else {}
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.architecture import Architecture
-from search.results import Candidate, MetricValue, Results, Study
+from search.results import WAITING, Candidate, History, MetricValue, Results, Study
 from service.pages.curves_drawing import panel_svg, search_labels, search_panels, training_labels, training_panels
 from service.pages.drawing import MINUS, TASK_COLOURS, TIMES, format_count, format_signed, theme_css
 from service.pages.front_drawing import front_svg
@@ -123,7 +123,7 @@ def render_report(results: Results, architectures: Mapping[str, Architecture], p
         pictures=[(picture.caption, base64.b64encode(picture.png).decode()) for picture in pictures],
         example=(best or next(iter(results.candidates), None)),
         example_shape=f"(batch, {', '.join(map(str, (results.study.image_channels, *results.study.input_size)))})",
-        provenance=_list_provenance(results.study),
+        provenance=[*_list_provenance(results.study), *_describe_waiting(results.history)],
         study=results.study,
     )
 
@@ -315,3 +315,12 @@ def _list_provenance(study: Study) -> list[tuple[str, str]]:
         ("code version", study.code_version),
         ("created", study.created),
     ]
+
+
+def _describe_waiting(history: History) -> list[tuple[str, str]]:
+    """Return how long training waited for its samples; nothing where they were in memory throughout."""
+    epochs = [(row[WAITING], stage) for stage, rows in history.items() for row in rows if WAITING in row]
+    if not epochs:
+        return []
+    mean, (worst, stage) = sum(share for share, _ in epochs) / len(epochs), max(epochs)
+    return [("waited for samples", f"{100 * mean:.1f} % of an epoch, at most {100 * worst:.1f} % in {stage}")]

@@ -146,3 +146,12 @@ def test_names_are_text_and_never_markup(
     assert page.count("script") == 0
     assert page.count("img") == 1
     assert not [name for _, attributes in page.found for name in attributes if name.startswith("on")]
+
+
+def test_the_page_tells_how_long_training_waited_for_samples(build_results: Callable[..., Results]) -> None:
+    """On the average and in the worst epoch, where it waited at all."""
+    results = build_results()
+    assert "waited for samples" not in render_report(results, {})
+    rows = tuple({"step": step, "waiting": share} for step, share in ((1.0, 0.03), (2.0, 0.01)))
+    waited = results.model_copy(update={"history": {**results.history, "retrain 60%": rows}})
+    assert "2.0 % of an epoch, at most 3.0 % in retrain 60%" in render_report(waited, {})
