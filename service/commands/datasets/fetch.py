@@ -73,7 +73,7 @@ def run_fetch(request: FetchRequest, shell: Shell) -> None:
     folder = folder.expanduser().absolute()
     target = folder / PAPER_FOLDERS.get(request.name, request.name)
     if target.exists():
-        click.echo(f"Nothing to fetch: {_describe(request.name, target)}")
+        click.echo(f"Nothing to fetch. {_describe(request.name, target)}")
         return
     style = choose_style(as_json=False, is_terminal=sys.stderr.isatty(), plain=shell.settings.plain_progress)
     with (
@@ -198,7 +198,7 @@ def _look_at(name: str, root: Path, archive: Path) -> DatasetInfo:
 def _describe(name: str, target: Path) -> str:
     """Return what lies in the place of a dataset."""
     info = _look_at(name, target, target)
-    return f"dataset '{name}' lies in {target}: {info.num_train} training and {info.num_val} validation samples."
+    return f"Dataset '{name}' lies in {target}: {info.num_train} training and {info.num_val} validation samples."
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def test_an_archive_that_was_brought_is_unpacked(run: Run, tmp_path: Path, shelf
     assert (tmp_path / "NYUD_MT.tgz").exists()
     again = run(*words)
     assert again.code == 0
-    assert again.out.startswith("Nothing to fetch: dataset 'nyud' lies in")
+    assert again.out.startswith("Nothing to fetch. Dataset 'nyud' lies in")
 
 
 def test_a_persons_own_dataset_is_fetched_by_its_name(run: Run, tmp_path: Path, shelf: Path) -> None:
