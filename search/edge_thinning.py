@@ -111,12 +111,12 @@ def _find_removable(around_8MW: Words, half: int) -> Words:
 def _at_least_two(terms: tuple[Words, Words, Words, Words]) -> Words:
     """Return where at least two of four bits are set."""
     a, b, c, d = terms
-    several: Words = (a & b) | (c & d) | ((a | b) & (c | d))
+    several: Words = np.bitwise_or((a & b) | (c & d), (a | b) & (c | d))
     return several
 
 
 def _all(terms: tuple[Words, Words, Words, Words]) -> Words:
     """Return where all four bits are set."""
     a, b, c, d = terms
-    every: Words = (a & b) & (c & d)
+    every: Words = a & b & c & d
     return every

@@ -18,7 +18,7 @@ _CHIP, _GAP, _SCALE_WIDTH = 12, 14, 180
 _WORDS = {
     "saliency": "black: 0, white: 1",
     "edge": "black: 0, white: 1",
-    "normals": "red, green, blue: (x, y, z + 1) / 2 of the unit normal",
+    "normals": "red, green, blue: x, y, z of the normal, dark for -1, bright for 1",
 }
 
 

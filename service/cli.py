@@ -327,6 +327,35 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
     export_folder(ExportRequest(folder, file_format, target, split_names(tasks), force))
 
 
+@bmtas.command(short_help="Show what a trained network makes of photographs.")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.argument("images", metavar="IMAGE...", type=_PATH, nargs=-1, required=True)
+@click.option("--out", type=_PATH, metavar="FOLDER", help="Folder for the pictures; beside each photograph without it.")
+@click.option(
+    "--dataset", metavar="NAME|FILE", help="Names classes and says how images are fitted; that of the network without."
+)
+@click.option("--raw", is_flag=True, help="Also write the numbers: classes as PNG, everything else as .npy.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@_device
+@_json
+@click.pass_obj
+def predict(
+    shell: Shell,
+    folder: Path,
+    images: tuple[Path, ...],
+    out: Path | None,
+    dataset: str | None,
+    raw: bool,
+    force: bool,
+    device: Device,
+    as_json: bool,
+) -> None:
+    """Write a picture per task beside each IMAGE, in its own size, by the trained network in DIR."""
+    from service.commands.predict import PredictRequest, predict_images
+
+    predict_images(PredictRequest(folder, images, out, dataset, device, raw, force, as_json), shell)
+
+
 @bmtas.command(short_help="Search three budgets on real handwriting.")
 @_device
 @click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Folder for the results.")

@@ -25,6 +25,10 @@ class TargetFileError(ServiceError):
     """The file to be written exists already, or its folder does not."""
 
 
+class PredictionError(ServiceError):
+    """Some photographs could not be used; the others are done."""
+
+
 class ServerAwayError(ServiceError):
     """The server does not answer. Start it with `bmtas serve`, or name another with --server."""
 

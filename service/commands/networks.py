@@ -168,7 +168,7 @@ def export_folder(request: ExportRequest) -> None:
         SearchError: A file is corrupt, a task unknown, or the export differs from torch.
     """
     _check_target(request)
-    network = _choose_network(request.folder)
+    network = choose_network(request.folder)
     needs_weights = request.file_format != "json" or network.has_weights
     weights = network.load_weights() if needs_weights else None
 
@@ -204,13 +204,13 @@ def load_networks(folder: Path) -> tuple[StoredNetwork, ...]:
     return tuple(_load_network(_candidate_folder(folder, candidate)) for candidate in _load_results(folder).candidates)
 
 
-def _choose_network(folder: Path) -> StoredNetwork:
+def choose_network(folder: Path) -> StoredNetwork:
     """Return the network in a folder; of a study the candidate with the best delta_m, said on stderr."""
     if (folder / ARCHITECTURE_NAME).is_file():
         return _load_network(folder)
     candidates = _load_results(folder).candidates
     if not candidates:
-        raise FolderContentError(f"An export needs a candidate, but {folder} holds none. Run the search again.")
+        raise FolderContentError(f"A candidate is needed, but {folder} holds none. Run the search again.")
     best = max(candidates, key=lambda found: (-math.inf if found.delta_m is None else found.delta_m, -found.madds))
     if len(candidates) > 1:
         reason = "untrained as all" if best.delta_m is None else f"the best with a delta_m of {best.delta_m:+.2f} %"
