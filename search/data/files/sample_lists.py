@@ -43,6 +43,12 @@ def read_sample_list(root: Path, name: str) -> tuple[str, ...]:
     return _check_ids(ids, root / name)
 
 
+def can_be_id(text: str) -> bool:
+    """Return whether a list of samples can hold this id."""
+    plain = text.isprintable() and text.strip() == text and not {"/", "\\"} & set(text)
+    return plain and text not in ("", ".", "..") and len(text) <= _MAX_ID
+
+
 def _check_ids(ids: list[str], name: Path) -> tuple[str, ...]:
     """Return ids that can be part of a file's name and stand once."""
     seen = set[str]()

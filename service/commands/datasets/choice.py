@@ -34,10 +34,13 @@ def choose_dataset(word: str, shell: Shell, resumed: Iterable[Path] = ()) -> tup
     Raises:
         DatasetError: The file is missing or not usable, or its name is taken by a built-in dataset.
     """
-    if not is_path(word):
-        return word, shell if shell.datasets.place(word) else _recall_by_name(word, shell, resumed)
-    from search.data.files.manifest import MANIFEST_NAME, load_manifest  # noqa: PLC0415 - only for a path
+    from search.data.files.manifest import MANIFEST_NAME, load_manifest  # noqa: PLC0415 - keeps YAML out of --help
 
+    if not is_path(word):
+        found = shell if shell.datasets.place(word) else _recall_by_name(word, shell, resumed)
+        # A name comes first; a folder here that is called like no dataset can only be meant as one.
+        if _knows(found.datasets, word) or not (Path(word) / MANIFEST_NAME).is_file():
+            return word, found
     path = Path(word).expanduser()
     file = (path / MANIFEST_NAME if path.is_dir() else path).absolute()
     name = load_manifest(file).document.name
