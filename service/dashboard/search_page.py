@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -25,6 +26,7 @@ from service.dashboard.job.view import (
     build_trial_rows,
     choose_rows,
     collect_points,
+    compute_own_progress,
     count_states,
     find_trouble,
     list_attempt_notes,
@@ -42,7 +44,7 @@ from service.web.problems import ProblemError
 from service.web.server_parts import Parts, ServerParts
 from service.web.submission import COLLECTIONS
 
-PARTS = ("head", "trouble", "summary", "trials", "curves", "history", "attempts")
+PARTS = ("head", "trouble", "summary", "trials", "curves", "history", "attempts", "facts")
 LOG_LINES = 200
 _LONG_SPAN = 2000
 _MAX_CHANGES = 500  # of its state; a person who resumes a job a hundred times makes as many
@@ -173,7 +175,7 @@ class JobPages:
             view["trouble"] = find_trouble(job, trials)
         if "summary" in names:
             view |= self._read_summary(store, job, trials)
-            view["seconds_left"] = estimate_seconds_left(job, now)
+            view["seconds_left"] = estimate_seconds_left(replace(job, progress=compute_own_progress(trials)), now)
             view["elapsed"] = None if job.started_at is None else ((job.finished_at or now) - job.started_at)
         if "trials" in names:
             networks = {

@@ -124,6 +124,12 @@ def build_trial_rows(
     return rows
 
 
+def compute_own_progress(trials: Sequence[TrialRecord]) -> float:
+    """Return the share of the work done, 0 to 1, without what was taken over ready-made from other jobs."""
+    own = [trial for trial in trials if trial.reused_from is None]
+    return sum(compute_fraction(trial.state, trial.step, trial.total_steps) for trial in own) / max(1, len(own))
+
+
 def choose_rows(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that the table shows, in their order: of very many, those that run or went wrong come first."""
     calm = (TrialState.QUEUED, TrialState.SUCCEEDED)

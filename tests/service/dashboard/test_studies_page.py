@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from service.dashboard.formats import signed
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -43,6 +45,22 @@ def test_studies_sum_up_their_searches(page: Page, site: Site, seed_search: Seed
     assert both.locator("svg circle").count() == 3
     assert both.get_by_role("link").get_attribute("href") == f"/studies/{best.study_key}"
     assert not re.search(r"\b(None|nan|undefined)\b", page.inner_text("main"))
+
+
+def test_the_best_study_can_come_first(page: Page, site: Site, seed_search: SeedSearch) -> None:
+    """By its key: the order stands in the address, and studies without a score come last."""
+    for gain, tasks in ((1.0, ("left", "left_group")), (9.0, ("right", "right_group"))):
+        seed_search(site, "ranked", tasks=tasks, value=lambda name, _, gain=gain: 60 + gain * name.startswith("60"))
+    page.goto("/studies")
+    page.locator("main[data-state=ready]").wait_for()
+    page.keyboard.press("o")
+    page.wait_for_url("**/studies?sort=-best_delta_m")
+    found = [study.best_delta_m for study in site.store.list_studies(limit=100)]
+    known = sorted((gain for gain in found if gain is not None), reverse=True)
+    shown = page.locator("#rows td[data-name='Best delta_m']").all_inner_texts()
+    assert shown[: len(known)] == [f"{signed(gain)} %" for gain in known]
+    assert set(shown[len(known) :]) <= {"\N{EN DASH}"}
+    assert page.locator("th[aria-sort=descending]").inner_text() == "Best delta_m"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

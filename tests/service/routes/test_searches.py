@@ -145,7 +145,7 @@ def test_a_full_queue_asks_to_wait(start_server: StartServer) -> None:
 def test_lists_filter_and_sort(server: Server) -> None:
     """Filters by state, label, task, name and time narrow the list; the order is the one asked for."""
     first = server.submit(name="zebra", labels={"team": "filter"})
-    second = server.submit(name="ant", labels={"team": "filter"})
+    second = server.submit(name="ant", labels={"team": "filter"}, backbone="tiny8")
     server.ask().post(f"{URL}/{second['id']}/cancel")
 
     def names(**params: str) -> list[str]:
@@ -158,6 +158,8 @@ def test_lists_filter_and_sort(server: Server) -> None:
     assert names(state="QUEUED,CANCELLED", name="ebr") == ["zebra"]
     assert names(task="left_group") == []
     assert names(owner="somebody-else") == []
+    assert names(study=second["study_key"]) == ["ant"]
+    assert sorted(names(sort="-best_delta_m")) == ["ant", "zebra"]
     assert names(created_before=first["created_at"]) == []
 
 

@@ -40,6 +40,13 @@ export class LogTail {
     }
   }
 
+  /** @param {string} state of the job; one that has ended writes no more, so there is nothing to follow */
+  showState(state) {
+    const ended = ["SUCCEEDED", "FAILED", "CANCELLED"].includes(state);
+    if (document.activeElement === this.button && ended) this.box.focus();
+    this.button.hidden = ended && this.following;
+  }
+
   /** @param {string} name @param {string} text @returns {HTMLElement} */
   draw(name, text) {
     const line = document.createElement("p");

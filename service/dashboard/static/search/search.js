@@ -5,14 +5,14 @@ import { LogTail } from "./log_tail.js";
 
 const PAUSE_MS = 150; // events come in bursts
 /** @type {Record<string, number>} how long to wait at least before a part is asked for again */
-const LEAST_MS = { curves: 1500, attempts: 1500, trials: 700, summary: 500, head: 0, trouble: 0, history: 0 };
+const LEAST_MS = { curves: 1500, attempts: 1500, trials: 700, summary: 500, head: 0, trouble: 0, history: 0, facts: 0 };
 const SHOWN_BY = {
-  state: ["head", "trouble", "summary", "trials", "history", "attempts"],
+  state: ["head", "trouble", "summary", "trials", "history", "attempts", "facts"],
   trial: ["summary", "trials", "attempts"],
   progress: ["summary", "trials", "attempts"],
   metric: ["curves"],
   front: ["summary", "trials"],
-  reset: ["head", "trouble", "summary", "trials", "curves", "history", "attempts"],
+  reset: ["head", "trouble", "summary", "trials", "curves", "history", "attempts", "facts"],
 };
 const main = /** @type {HTMLElement} */ (document.getElementById("content"));
 const page = /** @type {HTMLElement} */ (document.getElementById("job"));
@@ -64,7 +64,7 @@ async function load(names) {
   if (answer.redirected) location.reload(); // the session is over
   if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
   const found = new DOMParser().parseFromString(await answer.text(), "text/html");
-  page.dataset.jobState = found.body.dataset.jobState ?? "";
+  log.showState(found.body.dataset.jobState ?? "");
   for (const part of found.querySelectorAll("[data-part]")) place(/** @type {HTMLElement} */ (part));
 }
 

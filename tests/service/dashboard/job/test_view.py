@@ -16,6 +16,7 @@ from service.dashboard.job.view import (
     build_trial_rows,
     choose_rows,
     collect_points,
+    compute_own_progress,
     count_states,
     find_trouble,
     list_attempt_notes,
@@ -73,6 +74,13 @@ def test_a_candidate_links_to_its_network() -> None:
     assert (row.architecture_id, row.delta_m, row.madds, row.share) == ("arch_1", 1.5, None, 0.5)
     (none,) = build_trial_rows([TRIAL], {}, NOW)
     assert (none.architecture_id, none.delta_m, none.state_words) == (None, None, "Running")
+
+
+def test_what_was_taken_over_is_no_work_done() -> None:
+    """Five baselines of another search and a candidate half way: the half is what tells the pace."""
+    taken = replace(TRIAL, state=TrialState.SUCCEEDED, reused_from="tril_0")
+    assert compute_own_progress([*[taken] * 5, TRIAL]) == 0.5
+    assert compute_own_progress([taken]) == 0.0
 
 
 def test_of_very_many_trials_the_telling_ones_are_listed() -> None:
