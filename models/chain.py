@@ -156,7 +156,9 @@ def _list_dropped(found: Survey, last: int) -> tuple[str, ...]:
     outer = [
         call
         for call in later
-        if not any(one is not call and one.first <= call.first and call.end <= one.end for one in later)
+        if not any(
+            call.path.startswith(f"{one.path}.") and one.first <= call.first and call.end <= one.end for one in later
+        )
     ]
     names = [(call.first, call.path) for call in outer]
     for position, step in enumerate(trace.steps[last + 1 : -1], last + 1):

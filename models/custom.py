@@ -30,6 +30,7 @@ _FULL_FROM = 6_000_000
 _PYRAMID_CHANNELS = {"full": 256, "reduced": 128, "none": 128}
 _LOW_LEVEL_CHANNELS = 48
 _DETAIL_STRIDE = 4
+_TRIAL_SIDE = 16  # pixels of the maps on which a layer is tried
 _PYRAMID = "aspp"
 
 
@@ -116,6 +117,12 @@ def build_custom(name: str, settings: CustomBackbone, first: object = None) -> B
         ForeignBackboneError: It cannot be built, or its callable returns no new network at every call.
         CutError: It cannot be cut.
     """
+    with same_randomness(0), torch.device("cpu"):
+        return _build(name, settings, first)
+
+
+def _build(name: str, settings: CustomBackbone, first: object) -> Backbone:
+    """Return the backbone that a network is cut into, drawing as many random numbers as that takes."""
     make = partial(_make, settings.build)
     network = _check_network(_call(settings.build) if first is None else first)
     module = as_module(network)
@@ -236,11 +243,11 @@ def _confirm_norms(chain: Chain, blanks: Sequence[nn.Module]) -> tuple[str | Non
     cuts = [chain.layout.stem_end, *chain.layout.layer_ends]
     confirmed: list[str | None] = []
     for path, blank, before in zip(chain.last_norms, blanks[1:], cuts, strict=False):
-        trial = copy.deepcopy(blank)
+        trial = _fill(blank)
         trial.last_norm = path  # type: ignore[assignment]  # a plain attribute of a module
         try:
-            side = max(8, 256 // before.stride)
-            without_last_affine(trial)(torch.empty(2, before.channels, side, side, device="meta"))
+            with torch.no_grad():
+                without_last_affine(trial)(torch.zeros(2, before.channels, _TRIAL_SIDE, _TRIAL_SIDE))
         except Exception:  # a norm of somebody's own that needs its weights
             confirmed.append(None)
         else:
@@ -253,19 +260,29 @@ def _measure_min_size(blanks: Sequence[nn.Module], image_channels: int, stride: 
 
     Half of it must run too, since the search may halve its images.
     """
+    parts = [_fill(blank) for blank in blanks]
     for side in (2 * stride, 4 * stride, 8 * stride):
-        if all(_runs(blanks, image_channels, tried) for tried in (side, side // 2)):
+        if all(_runs(parts, image_channels, tried) for tried in (side, side // 2)):
             return side
     return 16 * stride
 
 
-def _runs(blanks: Sequence[nn.Module], image_channels: int, side: int) -> bool:
+def _fill(blank: nn.Module) -> nn.Module:
+    """Return a part in training mode with zeros for numbers."""
+    part = copy.deepcopy(blank).to_empty(device="cpu").train()
+    with torch.no_grad():
+        for tensor in (*part.parameters(), *part.buffers()):
+            tensor.zero_()
+    return part
+
+
+def _runs(parts: Sequence[nn.Module], image_channels: int, side: int) -> bool:
     """Return whether an encoder takes images of a side."""
-    value = torch.empty(2, image_channels, side, side, device="meta")
-    with suppress(Exception):  # whatever a person's code may raise
-        for part in blanks:
-            value = copy.deepcopy(part).train()(value)
-        return isinstance(value, Tensor) and min(value.shape[2:]) > 0
+    value = torch.zeros(2, image_channels, side, side)
+    with suppress(Exception), torch.no_grad():  # whatever a person's code may raise
+        for part in parts:
+            value = part(value)
+        return min(value.shape[2:]) > 0
     return False
 
 

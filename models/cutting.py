@@ -46,6 +46,8 @@ class Survey:
         reasons: By position of a step why there is no cut, where it is an articulation point and cannot be one.
         side: Side of the square image it was tried on, in pixels.
         strides: By position of a step that gives feature maps: pixels of the image per pixel of them.
+        lost: Position of the last articulation point that gives feature maps and cannot be a cut; None where the last
+            one can.
     """
 
     trace: Trace
@@ -53,6 +55,7 @@ class Survey:
     reasons: Mapping[int, str] = field(default_factory=dict)
     side: int = 0
     strides: Mapping[int, int] = field(default_factory=dict)
+    lost: int | None = None
 
 
 def find_articulations(trace: Trace) -> tuple[int, ...]:
@@ -120,7 +123,8 @@ def survey(trace: Trace, other: Trace, num_common: int, image_channels: int) -> 
         raise CutError(_explain_no_cut(trace, reasons))
     measured = {at: _measure_maps(values.get(step), larger.get(step), side) for at, step in enumerate(trace.steps)}
     strides = {position: maps[1] for position, maps in measured.items() if maps is not None}
-    return Survey(trace, tuple(cuts), reasons, side, strides)
+    lost = max((at for at in reasons if at in strides and at > cuts[-1].position), default=None)
+    return Survey(trace, tuple(cuts), reasons, side, strides, lost)
 
 
 def name_step(trace: Trace, step: fx.Node) -> str:
@@ -174,7 +178,10 @@ def _find_reason(
     step = trace.steps[position]
     if position >= num_common:
         parting = trace.steps[min(num_common, len(trace.steps) - 1)]
-        return f"its own forward takes other steps in training before it ({trace.describe(parting)})"
+        return (
+            f"the network takes other steps in training before it, {trace.describe(parting)}, which belong into a "
+            "submodule such as nn.Dropout"
+        )
     if step in changed:
         return "its value is changed in place by a later step, and branches that start from it would see that"
     for name, (first, last) in sharing.items():

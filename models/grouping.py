@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import fx, nn
 
-from models.cutting import Cut, Survey, count_weights, explain_gap
+from models.cutting import Cut, Survey, count_weights, explain_gap, name_step
 from models.errors import CutError
 from models.tracing import Call, Trace
 
@@ -76,6 +76,7 @@ def lay_out_blocks(found: Survey, stem: str | None, blocks: Sequence[str], max_b
     """
     if blocks:
         return _lay_out_named(found, stem, blocks)
+    _check_nothing_lost(found)
     cuts = _keep_block_borders(found)
     units = _join_stretches(_drop_last_pooling(_measure_stretches(found.trace, cuts)))
     stem_end, rest = _choose_stem(found, units, stem)
@@ -273,6 +274,18 @@ def _check(found: Survey, stem_end: Cut, ends: Sequence[Cut]) -> None:
                 f"{before.stride} behind '{before.name}' to {after.stride} behind '{after.name}'. Leave out what comes "
                 "after the smallest maps: decoders are added by bmtas."
             )
+
+
+def _check_nothing_lost(found: Survey) -> None:
+    """Refuse to leave out weighing layers only since there is no cut behind them."""
+    trace, last = found.trace, found.cuts[-1].position
+    if found.lost is not None and sum(_count_all(trace)[last + 1 : found.lost + 1]):
+        step = trace.steps[found.lost]
+        raise CutError(
+            f"A backbone is cut behind its last feature maps, but {type(trace.module).__name__} cannot be cut behind "
+            f"'{name_step(trace, step)}': {found.reasons[found.lost]}. Mend that, or name as the last layer one of: "
+            f"{', '.join(cut.name for cut in found.cuts)}."
+        )
 
 
 def _check_no_valley(found: Survey, ends: Sequence[Cut]) -> None:

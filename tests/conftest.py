@@ -1,8 +1,9 @@
 """Settings every test runs under: passive OpenMP threads, one torch thread, no deadlines, no silent skips in CI.
 
-And the databases that tests of more than one room need: a PostgreSQL of their own, SQLite files.
+And what tests of more than one room need: a PostgreSQL of their own, SQLite files, a package that brings backbones.
 """
 
+import importlib
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -236,3 +238,41 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 def database_url(request: pytest.FixtureRequest) -> str:
     """Return the URL of a fresh database, once of each kind."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@dataclass(frozen=True)
+class WildPackage:
+    """A package as people publish it: networks, and entry points that name them as backbones.
+
+    Attributes:
+        folder: On `sys.path` and in PYTHONPATH while a test runs.
+        networks: The imported module with the networks, tests/models/wild_networks.py.
+    """
+
+    folder: Path
+    networks: ModuleType
+
+    def add(self, name: str, target: str) -> None:
+        """Name one more backbone in the package's metadata."""
+        with (self.folder / "wild_networks-1.2.dist-info" / "entry_points.txt").open("a") as stream:
+            stream.write(f"{name} = {target}\n")
+
+    def write(self, module: str, source: str) -> None:
+        """Add a module to the package."""
+        (self.folder / f"{module}.py").write_text(source)
+
+
+@pytest.fixture
+def wild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WildPackage:
+    """Return an installed package that brings backbones, gone again after the test."""
+    folder = tmp_path / "site"
+    metadata = folder / "wild_networks-1.2.dist-info"
+    metadata.mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "models" / "wild_networks.py", folder)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: wild-networks\nVersion: 1.2\n")
+    names = ("vgg16_bn", "MobileNetV3", "ConvNext", "ResNext", "DenseNet", "UNet", "no_norm", "small")
+    lines = [f"{name.lower()} = wild_networks:{name}" for name in names]
+    (metadata / "entry_points.txt").write_text("\n".join(["[bmtas.backbones]", *lines, ""]))
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    return WildPackage(folder, importlib.import_module("wild_networks"))
