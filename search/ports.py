@@ -61,6 +61,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 Event = StageStarted | StageProgress | StageFinished | Message
 Cancelled = Callable[[], bool]
 SECONDS_BETWEEN_SAVES = 20.0
+SAMPLES_NAME = "samples.sha256"
+"""File of a run on a dataset made of files: what the samples were when it began."""
 
 
 class Reporter(Protocol):

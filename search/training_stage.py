@@ -15,13 +15,13 @@ from models.branched import BranchedNetwork
 from search.architecture import Architecture, check_fits_dataset
 from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.loading import LoadedData, load_data
-from search.errors import DatasetError, RunCancelledError, StateFileError
+from search.errors import DatasetError, ResumeError, RunCancelledError, StateFileError
 from search.evaluate import evaluate
 from search.latency import measure_latency
 from search.lesson import Lesson, pack_weights, teach
 from search.networks import build_network, choose_compute, load_network
 from search.pictures import draw_predictions
-from search.ports import StageFinished, StageProgress, StageStarted, Surroundings
+from search.ports import SAMPLES_NAME, ArtifactStore, StageFinished, StageProgress, StageStarted, Surroundings
 from search.presets import get_recipe
 from search.results import Evaluation, MetricValue
 from search.run_state import seed_everything
@@ -94,6 +94,7 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
 
     Raises:
         DatasetError: They cannot be read, or none of the training samples has a label of some task.
+        ResumeError: The store holds a run on other samples.
         RunCancelledError: It was asked to stop; what is on disk by then is kept.
     """
     stage = f"load {info.name}"
@@ -106,6 +107,8 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
     place = around.datasets.place(info.name)
     data = load_data(info, tasks, spec, place=place, cache_dir=around.cache_dir, progress=progress)
     check_labels(data.train, tasks, what=f"training samples of dataset '{info.name}'", on_batch=progress)
+    if place is not None:  # what comes with this program does not change under a run
+        _check_unchanged(around.store, data.fingerprint, info.name)
     around.reporter.emit(StageFinished(stage))
     return data
 
@@ -243,6 +246,17 @@ def _find_trained(ground: TrainingGround, folder: str) -> Evaluation:
             f"'{document}' is there. Put the weights back, or delete '{document}' to train the network anew."
         )
     return evaluation
+
+
+def _check_unchanged(store: ArtifactStore, fingerprint: str, dataset: str) -> None:
+    """Note what the samples of a run are, and refuse to go on with others."""
+    if not store.exists(SAMPLES_NAME):
+        store.write(SAMPLES_NAME, fingerprint.encode())
+    elif store.read(SAMPLES_NAME) != fingerprint.encode():
+        raise ResumeError(
+            f"Images or labels of dataset '{dataset}' have changed since this run began, so its results would mix two "
+            "sets of samples. Put the files back, or start anew in an empty output folder."
+        )
 
 
 def _stop_if_asked(around: Surroundings) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import OutputFolderError, ResumeError, StateFileError
+from search.ports import SAMPLES_NAME
 from service.artifacts import FolderStore
 from service.commands.datasets.choice import NOTE_NAME
 from service.commands.failures import find_sentence
@@ -68,7 +69,7 @@ def _owned_store(folder: Path, job: Job, *, resume: bool) -> Iterator[FolderStor
         yield store
     except Exception as error:
         held = {entry.name for entry in folder.iterdir()}
-        if find_sentence(error) is not None and held <= {SPEC_NAME, NOTE_NAME, _LOCK_NAME}:
+        if find_sentence(error) is not None and held <= {SPEC_NAME, NOTE_NAME, SAMPLES_NAME, _LOCK_NAME}:
             for name in held:
                 (folder / name).unlink(missing_ok=True)
         raise
