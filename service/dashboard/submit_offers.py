@@ -106,7 +106,7 @@ def _describe_task(found: TaskFindings) -> str:
     words = []
     largest = sorted(found.classes, key=lambda entry: -entry.share)
     if largest:
-        shown = ", ".join(f"{entry.name} {formats.percent(entry.share)}" for entry in largest[:_MOST_CLASSES])
+        shown = ", ".join(f"{entry.name} {formats.percent(entry.share, 1)}" for entry in largest[:_MOST_CLASSES])
         words.append(shown + (f", {len(largest) - _MOST_CLASSES} more" if len(largest) > _MOST_CLASSES else ""))
     if found.positive_share is not None:
         words.append(f"{formats.percent(found.positive_share, 1)} positive")
