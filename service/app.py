@@ -30,13 +30,13 @@ from service.errors import ServiceError
 from service.routes import architectures, events, exports, files, health, lists, searches, tokens, worker
 from service.server_settings import ServerSettings
 from service.web.auth import Authenticator
-from service.web.backbone_offers import BackboneOffers, Describe
 from service.web.event_hub import EventHub
 from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
-from service.web.offers import Offers
 from service.web.openapi_document import complete_openapi
 from service.web.paging import PageTokens
+from service.web.planning.backbone_offers import BackboneOffers, Describe
+from service.web.planning.offers import Offers
 from service.web.problems import ProblemError, problem_of_error, problem_of_status, problem_response
 from service.web.request_frame import RequestFrame, describe_fault
 from service.web.server_parts import ServerParts

@@ -38,7 +38,7 @@ from service.serving.memory_arenas import share_memory_arenas
 from service.serving.server_files import ServerFiles
 from service.serving.storage_sweeper import StorageSweeper
 from service.settings import child_environment
-from service.web.backbone_offers import BackboneOffers
+from service.web.planning.backbone_offers import BackboneOffers
 
 WORKER_SECONDS = 6.5
 """How long the local worker may take to save its work; with what follows, the server ends within ten seconds."""

@@ -45,7 +45,7 @@ from service.pages.tree_layout import lay_out
 from service.pages.tree_words import describe_tree, outline_tree
 from service.schemas.requests import ExportBody
 from service.web.fronts import build_front
-from service.web.planning import plan_export_job
+from service.web.planning.jobs import plan_export_job
 from service.web.problems import ProblemError
 from service.web.server_parts import Parts, ServerParts
 from service.web.stored_files import open_stored

@@ -10,8 +10,8 @@ from search.data.checks.findings import DepthRange, Findings, TaskFindings
 from search.weights_shelf import NO_WEIGHTS, PUBLISHED
 from service.dashboard import formats
 from service.pages.durations import format_bytes
-from service.web.backbone_offers import OfferedBackbone
-from service.web.dataset_checks import CheckState, find_check
+from service.web.planning.backbone_offers import OfferedBackbone
+from service.web.planning.dataset_checks import CheckState, find_check
 from service.web.server_parts import ServerParts
 
 _MOST_CLASSES = 6

@@ -35,8 +35,8 @@ from service.routes.jobs import JobRoutes
 from service.routes.searches import submit_search, validate_search
 from service.schemas.requests import SearchBody
 from service.schemas.results import Validation
-from service.web.dataset_checks import forget_check
-from service.web.planning import options_of, rebuild_search_body
+from service.web.planning.dataset_checks import forget_check
+from service.web.planning.jobs import options_of, rebuild_search_body
 from service.web.problems import FieldError, ProblemError, problem_of_error
 from service.web.server_parts import Parts, ServerParts
 from service.web.validation_errors import problem_of_validation

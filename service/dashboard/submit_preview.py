@@ -18,7 +18,7 @@ from search.spec import parse_budget, resolve_budget
 from service.pages.budget_scale_drawing import BudgetRange, ChosenBudget
 from service.pages.durations import format_bytes, round_duration
 from service.schemas.results import Estimate
-from service.web.offers import Offers
+from service.web.planning.offers import Offers
 from service.web.problems import ProblemError
 
 _OPTIONS = (

@@ -24,9 +24,9 @@ from service.web.auth import Downloader, Reader, Writer
 from service.web.etags import answer, etag_of_content, is_known
 from service.web.guarded_route import GuardedRoute
 from service.web.idempotency import IdempotencyKey
-from service.web.offers import Offers
 from service.web.paging import DEFAULT_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
-from service.web.planning import plan_export_job, plan_retrain_job
+from service.web.planning.jobs import plan_export_job, plan_retrain_job
+from service.web.planning.offers import Offers
 from service.web.problems import refuse_field
 from service.web.server_parts import Parts
 from service.web.stored_files import describe_digest

@@ -24,7 +24,7 @@ from service.web.auth import Caller, Reader, Writer
 from service.web.etags import answer, check_unchanged, etag_of_version
 from service.web.idempotency import IdempotencyKey
 from service.web.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, clamp_page_size, list_filters, next_page_headers
-from service.web.planning import options_of, plan_search_job, rebuild_search_body
+from service.web.planning.jobs import options_of, plan_search_job, rebuild_search_body
 from service.web.problems import ProblemError
 from service.web.server_parts import Parts, ServerParts
 from service.web.submission import COLLECTIONS, Submission, accept_job, submit_job

@@ -24,10 +24,10 @@ from service.schemas.server import (
     WeightsTable,
 )
 from service.web.auth import Reader, Writer
-from service.web.backbone_offers import OfferedBackbone
-from service.web.dataset_checks import KnownCheck, find_check, forget_check, list_checks, read_check
 from service.web.etags import answer
 from service.web.guarded_route import GuardedRoute
+from service.web.planning.backbone_offers import OfferedBackbone
+from service.web.planning.dataset_checks import KnownCheck, find_check, forget_check, list_checks, read_check
 from service.web.server_parts import Parts, ServerParts
 
 router = APIRouter(route_class=GuardedRoute, tags=["lists"])

@@ -15,12 +15,12 @@ from service.schemas.jobs import Job
 from service.schemas.requests import SearchBody
 from service.schemas.results import Estimate, Front, MaddsRange, Validation
 from service.web.auth import Reader, Writer
-from service.web.dataset_checks import find_check
 from service.web.etags import answer_content
 from service.web.fronts import FrontQuestion
 from service.web.guarded_route import GuardedRoute
 from service.web.idempotency import IdempotencyKey
-from service.web.planning import (
+from service.web.planning.dataset_checks import find_check
+from service.web.planning.jobs import (
     PlannedJob,
     check_schedulable,
     estimate_disk_bytes,

@@ -1,4 +1,4 @@
-"""Bodies of requests: what a person may ask, strictly typed, no unknown keys. Neighbour: `service.web.planning`."""
+"""Bodies of requests: what a person may ask, strictly typed, no unknown keys. Neighbour: `web.planning.jobs`."""
 
 from __future__ import annotations
 

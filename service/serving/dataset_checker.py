@@ -1,6 +1,6 @@
 """Has the samples of people's own datasets read once each, in a child process, and keeps what was found.
 
-A dataset whose definition changed is read again; one that was asked for is, too. Neighbour: `web.dataset_checks`.
+A dataset whose definition changed is read again; one that was asked for is, too. Neighbour: `web.planning.dataset_checks`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from db.stores import FactStore
 from search.data.catalogue import DatasetInfo
 from search.data.checks.findings import Findings
 from search.data.shelf import DatasetShelf
-from service.web.dataset_checks import FACT_KIND, KnownCheck, describe_failure, describe_findings, find_check
+from service.web.planning.dataset_checks import FACT_KIND, KnownCheck, describe_failure, describe_findings, find_check
 from service.working.process_sessions import kill_session
 
 _LOG = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from service.web.auth import Authenticator
 from service.web.event_hub import EventHub
 from service.web.fronts import FrontAnswers
 from service.web.monitoring import Monitor
-from service.web.offers import Offers
 from service.web.paging import PageTokens
+from service.web.planning.offers import Offers
 
 
 @dataclass(frozen=True)

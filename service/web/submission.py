@@ -16,7 +16,7 @@ from service.schemas.jobs import Job
 from service.web.auth import Caller
 from service.web.etags import etag_of_version
 from service.web.idempotency import first_answer, read_key, replay
-from service.web.planning import check_schedulable
+from service.web.planning.jobs import check_schedulable
 from service.web.server_parts import ServerParts
 
 COLLECTIONS = {JobKind.SEARCH: "searches", JobKind.RETRAIN: "retrains", JobKind.EXPORT: "exports"}

@@ -38,9 +38,9 @@ from search.weights_shelf import EMPTY_SHELF
 from service.app import create_app
 from service.schemas.requests import SearchBody
 from service.server_settings import EventLimits, ServerSettings
-from service.web.backbone_offers import BackboneOffers
-from service.web.offers import Offers
-from service.web.planning import plan_search_job
+from service.web.planning.backbone_offers import BackboneOffers
+from service.web.planning.jobs import plan_search_job
+from service.web.planning.offers import Offers
 from service.web.token_format import make_token
 
 VERSION = "9.9.9"

@@ -20,8 +20,8 @@ from service.dashboard.submit_preview import (
 )
 from service.schemas.requests import SearchBody
 from service.schemas.results import Estimate, MaddsRange
-from service.web.backbone_offers import BackboneOffers
-from service.web.offers import Offers
+from service.web.planning.backbone_offers import BackboneOffers
+from service.web.planning.offers import Offers
 
 OFFERS = Offers(BUILT_IN, EMPTY_SHELF, BackboneOffers(MemoryStore(), None))
 BODY: dict[str, Any] = {

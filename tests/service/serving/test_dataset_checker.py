@@ -12,7 +12,7 @@ import pytest
 from db.memory.store import MemoryStore
 from search.data.shelf import DatasetShelf
 from service.serving.dataset_checker import COMMAND, DatasetChecker
-from service.web.dataset_checks import KnownCheck, find_check
+from service.web.planning.dataset_checks import KnownCheck, find_check
 from tests.search.data.files.own_dataset import write_own_dataset
 
 FAILS = (sys.executable, "-c", "import sys; sys.exit(f'No sample of {sys.argv[1]} can be read.')")

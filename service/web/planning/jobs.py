@@ -28,7 +28,7 @@ from search.spec import JobSpec, WeightsSpec, resolve_budget
 from search.trial_plan import ExportFormat, PlannedSearch, plan_export, plan_retrain, plan_search
 from search.weights_shelf import NO_WEIGHTS
 from service.schemas.requests import MAX_CANDIDATES, ExportBody, JobOptions, ResourcesBody, RetrainBody, SearchBody
-from service.web.offers import Offers
+from service.web.planning.offers import Offers
 from service.web.problems import FieldError, ProblemError, refuse_field
 
 _MADDS_PER_SECOND = 3e9

@@ -14,7 +14,7 @@ from models.errors import ModelsError
 from search.backbone_facts import BackboneDescription
 from search.data.catalogue import TaskInfo
 from service.errors import BackboneDescriptionError
-from service.web.backbone_offers import BackboneOffers
+from service.web.planning.backbone_offers import BackboneOffers
 from service.web.problems import ProblemError
 
 TASKS = (TaskInfo("a", "edge", 1), TaskInfo("b", "classification", 3))

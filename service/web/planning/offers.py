@@ -1,7 +1,7 @@
 """What a request may name on this server: datasets, backbones and weight files, by name and never by a path.
 
 Neighbours: `search.data.shelf` and `search.weights_shelf` find the files, `service.serving.dataset_checker` looks at
-samples, `service.web.backbone_offers` knows the backbones; `service.web.planning` asks here.
+samples, `service.web.planning.backbone_offers` knows the backbones; `service.web.planning.jobs` asks here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from search.data.shelf import DatasetShelf
 from search.errors import SearchError
 from search.spec import WeightsSpec
 from search.weights_shelf import NO_WEIGHTS, PUBLISHED, WeightsShelf
-from service.web.backbone_offers import BackboneOffers
+from service.web.planning.backbone_offers import BackboneOffers
 from service.web.problems import refuse_field
 
 
