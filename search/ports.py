@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from search.data.cache_size import DEFAULT_CACHE_BYTES
 from search.data.shelf import BUILT_IN, DatasetShelf
 from search.weights_shelf import EMPTY_SHELF, WeightsShelf
 
@@ -109,7 +110,8 @@ class Surroundings:
         precision: Format of convolutions in training; "auto" takes bfloat16 where a GPU has it.
         gpus: How many train one network together; a search takes one.
         compiled: Whether networks are compiled before they are trained.
-        cache_dir: Folder for look-up tables and rendered datasets, shared by all runs.
+        cache_dir: Folder for look-up tables, rendered and finished samples, shared by all runs.
+        cache_bytes: What finished samples may take there.
         now: Tells the time.
         seconds_between_saves: Least time between two checkpoints of a stage; 0 saves after every step.
         datasets: Knows the datasets by name, and where those made of files lie.
@@ -123,6 +125,7 @@ class Surroundings:
     cache_dir: Path
     now: Callable[[], datetime]
     seconds_between_saves: float = SECONDS_BETWEEN_SAVES
+    cache_bytes: int = DEFAULT_CACHE_BYTES
     precision: Precision = "auto"
     gpus: int = 1
     compiled: bool = False

@@ -10,12 +10,13 @@ from models.backbones import get_backbone
 from models.supergraph import Supergraph
 from search.architecture import Architecture
 from search.bilevel import BilevelSearch, SearchProblem
-from search.data.loading import LoadedData, load_data
+from search.data.loading import LoadedData
 from search.errors import RunCancelledError
 from search.ports import StageFinished
 from search.restarts import forget_starts, search_best
 from search.run_state import save_state
 from search.study import OpenStudy, check_same_study, describe_tree
+from search.training_stage import load_samples
 from search.weights import begin_from
 
 SEARCHED_NAME = "search.pt"
@@ -80,11 +81,4 @@ def _load_search_data(study: OpenStudy) -> LoadedData:
     ground, scale = study.ground, study.spec.search.resolution_scale
     if scale == 1.0:
         return ground.data
-    return load_data(
-        ground.info,
-        study.tasks,
-        study.spec.data,
-        resolution_scale=scale,
-        place=ground.around.datasets.place(ground.info.name),
-        cache_dir=ground.around.cache_dir,
-    )
+    return load_samples(ground.info, study.tasks, study.spec.data, ground.around, resolution_scale=scale)

@@ -89,15 +89,17 @@ def find_dataset(name: str, definition: str | None, around: Surroundings) -> Dat
     return info
 
 
-def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, around: Surroundings) -> LoadedData:
-    """Return the samples at full resolution, reporting the rendering of those that are not on disk yet.
+def load_samples(
+    info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, around: Surroundings, *, resolution_scale: float = 1.0
+) -> LoadedData:
+    """Return the samples at a share of the full resolution, reporting on those that are not on disk yet.
 
     Raises:
         DatasetError: They cannot be read, or none of the training samples has a label of some task.
         ResumeError: The store holds a run on other samples.
         RunCancelledError: It was asked to stop; what is on disk by then is kept.
     """
-    stage = f"load {info.name}"
+    stage = f"load {info.name}" if resolution_scale == 1 else f"load {info.name} for the search"
 
     def progress(done: int, total: int) -> None:
         """Report, and stop where asked to."""
@@ -105,7 +107,16 @@ def load_samples(info: DatasetInfo, tasks: Sequence[TaskInfo], spec: DataSpec, a
         around.reporter.emit(StageProgress(stage, done, total))
 
     place = around.datasets.place(info.name)
-    data = load_data(info, tasks, spec, place=place, cache_dir=around.cache_dir, progress=progress)
+    data = load_data(
+        info,
+        tasks,
+        spec,
+        resolution_scale=resolution_scale,
+        place=place,
+        cache_dir=around.cache_dir,
+        cache_bytes=around.cache_bytes,
+        progress=progress,
+    )
     check_labels(data.train, tasks, what=f"training samples of dataset '{info.name}'", on_batch=progress)
     if place is not None:  # what comes with this program does not change under a run
         _check_unchanged(around.store, data.fingerprint, info.name)

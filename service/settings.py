@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from search.data.cache_size import DEFAULT_CACHE_BYTES
 from service.errors import ServiceError
 
 DEFAULT_HOST = "127.0.0.1"
@@ -28,6 +30,7 @@ class Settings:
 
     Attributes:
         cache_dir: Absolute path of the folder for what can be computed again; it need not exist yet.
+        cache_bytes: What the finished samples of people's own datasets may take there.
         plain_progress: Whether progress comes as plain lines even on a terminal.
         server: Address of the server that clients speak to; None for the one that this machine's data folder names.
         token: Access token; None where the environment holds none.
@@ -43,6 +46,7 @@ class Settings:
     """
 
     cache_dir: Path
+    cache_bytes: int = DEFAULT_CACHE_BYTES
     plain_progress: bool = False
     server: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -73,6 +77,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         )
     return Settings(
         cache_dir=_path(variables, "BMTAS_CACHE") or _absolute("~/.cache/bmtas"),
+        cache_bytes=_bytes(variables, "BMTAS_CACHE_SIZE", DEFAULT_CACHE_BYTES),
         plain_progress=variables.get("CI", "").strip().lower() not in _OFF,
         server=_text(variables, "BMTAS_SERVER"),
         token=_text(variables, "BMTAS_TOKEN"),
@@ -107,6 +112,17 @@ def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = 
 def _text(variables: Mapping[str, str], name: str) -> str | None:
     """Return a variable without white space around it, None where it is not set or empty."""
     return variables.get(name, "").strip() or None
+
+
+def _bytes(variables: Mapping[str, str], name: str, default: int) -> int:
+    """Return a number of bytes such as 500M, 20G or 0; a bare number is in bytes."""
+    text = _text(variables, name)
+    if text is None:
+        return default
+    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", text.upper())
+    if match is None:
+        raise ServiceError(f"{name} must be a size such as 500M, 20G or 0 for no cache, got {text[:40]!r}.")
+    return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ")
 
 
 def _path(variables: Mapping[str, str], name: str) -> Path | None:

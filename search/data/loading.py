@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from search.data.cache_size import DEFAULT_CACHE_BYTES
 from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.digits import DigitsDataset
 from search.data.scene_files import ScenesDataset, SceneSplit, load_arrays
@@ -73,6 +74,7 @@ class _Request:
     resolution_scale: float
     place: Path | None
     cache_dir: Path
+    cache_bytes: int
     progress: Progress | None
 
 
@@ -84,6 +86,7 @@ def load_data(
     resolution_scale: float = 1.0,
     place: Path | None = None,
     cache_dir: Path,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
     progress: Progress | None = None,
 ) -> LoadedData:
     """Return the training and validation samples of a job; what has to be rendered first is cached on disk.
@@ -94,12 +97,13 @@ def load_data(
         spec: Input size, how many samples of each split (from the first), and whether training is augmented.
         resolution_scale: Side of images and labels as a share of the input size, in (0, 1].
         place: Where a dataset made of files lies: its folder or its dataset.yaml.
-        cache_dir: Folder for rendered data; made when needed.
+        cache_dir: Folder for rendered and finished samples; made when needed.
+        cache_bytes: What the finished samples of all datasets made of files may take there.
         progress: Called with (samples done, samples in all) while data are prepared.
 
     Raises:
         InputSizeError: The dataset does not come in this size.
-        SettingError: More samples are asked for than there are, or a scale outside (0, 1].
+        SettingError: More samples are asked for than there are, a scale outside (0, 1], or padding without an effect.
         UnknownNameError: Neither a loader nor a place for this dataset.
         DatasetError: The cache folder cannot be written, or what the files hold is not usable.
         SampleError: A sample's files are not usable.
@@ -110,6 +114,8 @@ def load_data(
     _check_size(info, spec.input_size)
     if not 0 < resolution_scale <= 1:
         raise SettingError(f"resolution_scale must lie in (0, 1], got {resolution_scale:g}. Use 1 for the full size.")
+    if info.embedded and spec.fit != "resize":
+        raise SettingError(f"Samples of '{info.name}' come in the size asked for, so fit '{spec.fit}' has no effect.")
     request = _Request(
         info=info,
         tasks=tuple(tasks),
@@ -121,6 +127,7 @@ def load_data(
         resolution_scale=resolution_scale,
         place=place,
         cache_dir=cache_dir,
+        cache_bytes=cache_bytes,
         progress=progress,
     )
     return _LOADERS.get(info.name, _load_files)(request)
@@ -207,6 +214,7 @@ def _load_files(request: _Request) -> LoadedData:
                 source,
                 SplitRequest(split, request.tasks, num_samples, form, augmented=augmented),
                 cache_dir=request.cache_dir,
+                cache_bytes=request.cache_bytes,
                 progress=None if request.progress is None else _count_on(request.progress, num_before, total),
             )
         except SampleError as error:  # whoever mends the files wants to know of both splits at once

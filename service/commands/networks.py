@@ -132,6 +132,7 @@ def evaluate_folder(request: EvaluateRequest, shell: Shell) -> None:
             cancelled=never_cancelled,
             device=request.device,
             cache_dir=shell.settings.cache_dir,
+            cache_bytes=shell.settings.cache_bytes,
             now=lambda: datetime.now(UTC),
             datasets=shell.datasets,
         )

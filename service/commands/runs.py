@@ -182,6 +182,7 @@ def _surroundings(folder: Path, job: Job, request: RunRequest, shell: Shell) -> 
                 cancelled=cancelled,
                 device=request.device,
                 cache_dir=shell.settings.cache_dir,
+                cache_bytes=shell.settings.cache_bytes,
                 now=_now,
                 datasets=shell.datasets,
                 weights=request.weights,

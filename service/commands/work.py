@@ -65,6 +65,7 @@ def work(access: ServerAccess, wishes: WorkerWishes, shell: Shell) -> None:
         executor=wishes.executor,
         device=wishes.device,
         cache_dir=str(shell.settings.cache_dir),
+        cache_bytes=shell.settings.cache_bytes,
         datasets_dir=None if wishes.datasets_dir is None else str(wishes.datasets_dir),
         weights_dir=None if wishes.weights_dir is None else str(wishes.weights_dir),
         storage_root=wishes.storage,

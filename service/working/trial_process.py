@@ -158,6 +158,7 @@ class _Attempt:
             cancelled=self._is_cancelled,
             device=order.settings.device,
             cache_dir=Path(order.settings.cache_dir),
+            cache_bytes=order.settings.cache_bytes,
             now=lambda: datetime.now(UTC),
             gpus=max(1, int(order.job.resources.gpus)),
             datasets=DatasetShelf(_as_path(order.settings.datasets_dir)),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from search.data.cache_size import DEFAULT_CACHE_BYTES
+
 
 class _Document(BaseModel):
     """Base of all documents: frozen; keys that a newer server adds are passed over."""
@@ -92,7 +94,8 @@ class RunSettings(_Document):
     Attributes:
         executor: "local" runs child processes one after another, "ray" all at once by Ray Tune.
         device: "auto", "cpu" or "cuda".
-        cache_dir: Folder for look-up tables and rendered datasets.
+        cache_dir: Folder for look-up tables, rendered and finished samples.
+        cache_bytes: What finished samples may take there.
         datasets_dir: Folder of the datasets made of files; None for none.
         weights_dir: Folder of the files that networks can start from; None for none.
         storage_root: Overrides the server's; None takes that.
@@ -105,6 +108,7 @@ class RunSettings(_Document):
     executor: Literal["local", "ray"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cache_dir: str
+    cache_bytes: int = DEFAULT_CACHE_BYTES
     datasets_dir: str | None = None
     weights_dir: str | None = None
     storage_root: str | None = None

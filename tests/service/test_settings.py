@@ -78,3 +78,17 @@ def test_seconds_that_cannot_be_are_refused(variables: dict[str, str]) -> None:
     """The sentence names the variable."""
     with pytest.raises(ServiceError, match="BMTAS_"):
         load_settings(variables)
+
+
+@pytest.mark.parametrize(("text", "cache_bytes"), [("0", 0), ("1000", 1000), ("500M", 500 * 2**20), ("2t", 2 * 2**40)])
+def test_the_size_of_the_cache_comes_from_the_environment(text: str, cache_bytes: int) -> None:
+    """With a unit or in bytes; without the variable there is some room."""
+    assert load_settings({"BMTAS_CACHE_SIZE": text}).cache_bytes == cache_bytes
+    assert load_settings({}).cache_bytes > 10**9
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5G", "20 GB", "9" * 40])
+def test_a_size_that_cannot_be_is_refused(text: str) -> None:
+    """The sentence names the variable and shows how a size looks."""
+    with pytest.raises(ServiceError, match=r"BMTAS_CACHE_SIZE must be a size such as 500M"):
+        load_settings({"BMTAS_CACHE_SIZE": text})

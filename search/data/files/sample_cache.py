@@ -17,9 +17,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from search.data.cache_size import DEFAULT_CACHE_BYTES
 from search.data.files.fitting import Arrays
 
-DEFAULT_CACHE_BYTES = 20 * 2**30
 _MAGIC = b"bmtas-sample 1 "
 _HEADER_BYTES = len(_MAGIC) + 9
 _SUFFIX = ".sample"

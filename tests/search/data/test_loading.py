@@ -153,3 +153,9 @@ def test_a_dataset_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     (file.parent / "splits/val.txt").write_text("f\n")
     with pytest.raises(DatasetError, match="changed while a job on it began"):
         load_data(info, info.tasks, DataSpec(input_size=(32, 32)), place=file, cache_dir=tmp_path / "cache")
+
+
+def test_padding_without_an_effect_is_refused(tmp_path: Path) -> None:
+    """Rendered samples come in the size asked for."""
+    with pytest.raises(SettingError, match="fit 'pad' has no effect"):
+        _load("digits", tmp_path, SMALL["digits"].model_copy(update={"fit": "pad"}))
