@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -130,10 +131,13 @@ def _build(name: str, settings: CustomBackbone, first: object) -> Backbone:
     _check_tensors(module)
     _check_independent(module, make())
     chain = cut_network(network, settings)
+    trial = [copy.deepcopy(part).train() for part in chain.parts_of(module)]
+    chain = replace(chain, last_norms=_confirm_norms(chain, trial))
+    stride = chain.layout.layer_ends[-1].stride
+    min_size = settings.min_size or _measure_min_size(trial, chain.image_channels, stride)
     # From now on it serves for shapes and names only; the numbers of a large classifier need not lie about.
     blanks = tuple(copy.deepcopy(part) for part in chain.parts_of(module.to("meta")))
-    chain = replace(chain, last_norms=_confirm_norms(chain, blanks))
-    return _wire(name, settings, _Source(make, chain, shapes, blanks))
+    return _wire(name, replace(settings, min_size=min_size), _Source(make, chain, shapes, blanks))
 
 
 def _wire(name: str, settings: CustomBackbone, source: _Source) -> Backbone:
@@ -164,7 +168,7 @@ def _wire(name: str, settings: CustomBackbone, source: _Source) -> Backbone:
         "custom",
         len(layers),
         cuts[-1].stride,
-        settings.min_size or _measure_min_size(source.blanks, chain.image_channels, cuts[-1].stride),
+        settings.min_size or cuts[-1].stride,
         settings.summary or _summarise(source, len(blocks), kind),
     )
     return Backbone(
@@ -238,12 +242,12 @@ def _check_independent(module: nn.Module, twin: nn.Module) -> None:
         )
 
 
-def _confirm_norms(chain: Chain, blanks: Sequence[nn.Module]) -> tuple[str | None, ...]:
+def _confirm_norms(chain: Chain, parts: Sequence[nn.Module]) -> tuple[str | None, ...]:
     """Return the last norms of the layers that run without their affine parameters, None for the others."""
     cuts = [chain.layout.stem_end, *chain.layout.layer_ends]
     confirmed: list[str | None] = []
-    for path, blank, before in zip(chain.last_norms, blanks[1:], cuts, strict=False):
-        trial = _fill(blank)
+    for path, part, before in zip(chain.last_norms, parts[1:], cuts, strict=False):
+        trial = copy.deepcopy(part)
         trial.last_norm = path  # type: ignore[assignment]  # a plain attribute of a module
         try:
             with torch.no_grad():
@@ -255,25 +259,15 @@ def _confirm_norms(chain: Chain, blanks: Sequence[nn.Module]) -> tuple[str | Non
     return tuple(confirmed)
 
 
-def _measure_min_size(blanks: Sequence[nn.Module], image_channels: int, stride: int) -> int:
+def _measure_min_size(parts: Sequence[nn.Module], image_channels: int, stride: int) -> int:
     """Return the smallest side of an image, in pixels: twice the stride, or more where the network needs it.
 
     Half of it must run too, since the search may halve its images.
     """
-    parts = [_fill(blank) for blank in blanks]
     for side in (2 * stride, 4 * stride, 8 * stride):
         if all(_runs(parts, image_channels, tried) for tried in (side, side // 2)):
             return side
     return 16 * stride
-
-
-def _fill(blank: nn.Module) -> nn.Module:
-    """Return a part in training mode with zeros for numbers."""
-    part = copy.deepcopy(blank).to_empty(device="cpu").train()
-    with torch.no_grad():
-        for tensor in (*part.parameters(), *part.buffers()):
-            tensor.zero_()
-    return part
 
 
 def _runs(parts: Sequence[nn.Module], image_channels: int, side: int) -> bool:
@@ -312,10 +306,13 @@ def _summarise(source: _Source, num_blocks: int, kind: str) -> str:
 
 def _compute_definition(source: _Source) -> str:
     """Return a hash of all that says what the parts compute: their steps, their state and the code of their modules."""
-    digest = hashlib.sha256()
-    for part, graph in zip(source.blanks, source.chain.pieces.graphs, strict=True):
+    digest, files = hashlib.sha256(), set[str]()
+    for part, graph in zip(source.blanks, source.chain.pieces.graphs, strict=False):
         digest.update(f"{graph}{part!r}{_list_shapes(part)}".encode())
-        for kind in sorted({type(one) for one in part.modules()}, key=lambda kind: kind.__qualname__):
-            with suppress(OSError, TypeError):
-                digest.update(inspect.getsource(kind).encode())
+        for kind in {type(one) for one in part.modules() if not type(one).__module__.startswith("torch.")}:
+            with suppress(OSError, TypeError):  # code that was never in a file
+                files.add(inspect.getsourcefile(kind) or "")
+    for file in sorted(files):
+        with suppress(OSError):
+            digest.update(Path(file).read_bytes())
     return digest.hexdigest()

@@ -279,7 +279,7 @@ def _check(found: Survey, stem_end: Cut, ends: Sequence[Cut]) -> None:
 def _check_nothing_lost(found: Survey) -> None:
     """Refuse to leave out weighing layers only since there is no cut behind them."""
     trace, last = found.trace, found.cuts[-1].position
-    if found.lost is not None and sum(_count_all(trace)[last + 1 : found.lost + 1]):
+    if found.lost is not None and any(_count_all(trace)[last + 1 : found.lost + 1]):
         step = trace.steps[found.lost]
         raise CutError(
             f"A backbone is cut behind its last feature maps, but {type(trace.module).__name__} cannot be cut behind "

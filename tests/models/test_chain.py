@@ -244,7 +244,7 @@ class Remembering(Body):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the maps."""
-        self.seen += 1
+        self.get_buffer("seen").add_(1)
         return self.second(self.first(image))
 
 

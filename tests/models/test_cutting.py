@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -61,7 +62,7 @@ class RandomNet(nn.Module):
 
 def _build(kind: str) -> nn.Module:
     """Return the module of a step; an unused one where the step needs none."""
-    made = {
+    made: dict[str, Callable[[], nn.Module]] = {
         "conv": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
         "norm": lambda: nn.BatchNorm2d(CHANNELS),
         "relu in place": lambda: nn.ReLU(inplace=True),

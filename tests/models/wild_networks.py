@@ -256,8 +256,10 @@ class ResNext(nn.Module):
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        for stage, depth in enumerate(depths):
-            setattr(self, f"layer{stage + 1}", self._make_layer(8 << stage, depth, 1 if stage == 0 else 2, groups))
+        self.layer1 = self._make_layer(8, depths[0], 1, groups)
+        self.layer2 = self._make_layer(16, depths[1], 2, groups)
+        self.layer3 = self._make_layer(32, depths[2], 2, groups)
+        self.layer4 = self._make_layer(64, depths[3], 2, groups)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(self.inplanes, 10)
         for part in self.modules():
