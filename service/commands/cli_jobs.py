@@ -18,7 +18,27 @@ if TYPE_CHECKING:
     from service.client_parts.records import SearchRequest
     from service.commands.jobs import Action
 
-_dataset = click.option("--dataset", required=True, metavar="NAME", help="Dataset; `bmtas datasets` lists them.")
+
+def _take_name(context: click.Context, parameter: click.Parameter, word: str | None) -> str | None:
+    """Return the name of a dataset; a server never takes a path."""
+    del context, parameter
+    from service.commands.datasets.choice import is_path
+
+    if word is not None and is_path(word):
+        raise click.BadParameter(
+            f"a server knows datasets by their names, and {word!r} is a path. Put the dataset into a folder below the "
+            "server's BMTAS_DATASETS, and into that of its workers, then name it."
+        )
+    return word
+
+
+_dataset = click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    callback=_take_name,
+    help="Dataset of the server; of your own those in its BMTAS_DATASETS.",
+)
 _preset = click.option(
     "--preset",
     type=click.Choice(["smoke", "quick", "paper"]),
@@ -228,7 +248,7 @@ def fetch(
 
 @click.command(short_help="Have a server train a network anew.")
 @click.argument("architecture_id", metavar="ARCHITECTURE")
-@click.option("--dataset", metavar="NAME", help="The one that it was found on without it.")
+@click.option("--dataset", metavar="NAME", callback=_take_name, help="The one that it was found on without it.")
 @_preset
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
 @_weights

@@ -34,6 +34,7 @@ def print_table(table: Table, stream: TextIO) -> None:
 def build_datasets_table(datasets: Sequence[tuple[DatasetInfo, bool, Path | None]]) -> Table:
     """Return one row per dataset, given with each whether networks can be trained on it here and where it lies."""
     table = build_table("Datasets", "name", "search", "tasks (channels)", "size", "train", "val", "what it is", "where")
+    table.columns[-1].overflow = "fold"  # a path that is cut would be of no use
     for info, trainable, place in datasets:
         low, high = info.sizes
         size = f"{low}" if low == high else f"{low} to {high}"

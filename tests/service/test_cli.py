@@ -18,9 +18,9 @@ from service.cli import bmtas, split_names
 if TYPE_CHECKING:
     from tests.service.conftest import Run
 
-LOCAL = ["backbones", "cost", "dataset", "datasets", "demo", "evaluate", "export", "retrain", "search", "weights"]
+LOCAL = ["backbones", "cost", "dataset", "datasets", "demo", "evaluate", "export", "predict", "retrain", "search"]
 SERVED = ["cancel", "fetch", "front", "job", "jobs", "kill", "resume", "retry", "submit", "submit-retrain", "tokens"]
-COMMANDS = sorted([*LOCAL, *SERVED, "serve", "work"])
+COMMANDS = sorted([*LOCAL, *SERVED, "serve", "weights", "work"])
 SEARCH = ("search", "--dataset", "digits", "--backbone", "tiny4")
 
 
@@ -93,7 +93,10 @@ def test_lists_for_programs_are_json(run: Run) -> None:
         ((*SEARCH, "--budget", "60%", "--device", "tpu"), ["--device", "'tpu'"]),
         ((*SEARCH, "--budget", "60%", "--nope"), ["--nope"]),
         (("search", "--dataset", "x", "--backbone", "tiny4", "--budget", "60%"), ["Unknown dataset 'x'", "digits"]),
-        (("search", "--dataset", "nyud", "--backbone", "tiny4", "--budget", "60%"), ["The files of 'nyud' are not here", "bmtas cost"]),
+        (
+            ("search", "--dataset", "nyud", "--backbone", "tiny4", "--budget", "60%"),
+            ["The files of 'nyud' are not here", "bmtas cost"],
+        ),
         (("search", "--dataset", "digits", "--backbone", "x", "--budget", "60%"), ["Unknown backbone 'x'", "tiny4"]),
         ((*SEARCH, "--budget", "60%", "--tasks", "left,depth"), ["no task 'depth'", "right_group"]),
         ((*SEARCH, "--budget", "60%", "--tasks", "left"), ["at least two tasks", "got left"]),

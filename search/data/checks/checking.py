@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 
 from search.data.catalogue import TaskInfo
 from search.data.checks.findings import NUM_NAMED, FaultGroup, Findings, TaskFindings
@@ -105,9 +106,9 @@ def compute_fingerprint(
     Raises:
         DatasetError: A list of samples is not usable.
     """
-    sha = hashlib.sha256(
-        json.dumps([source.info.name, source.info.definition, *(task.name for task in tasks)]).encode()
-    )
+    # Another version of this program may read the same files otherwise.
+    head = [version("bmtas"), source.info.name, source.info.definition, *(task.name for task in tasks)]
+    sha = hashlib.sha256(json.dumps(head).encode())
     for split in SPLITS:
         for sample_id in source.ids(split):
             try:

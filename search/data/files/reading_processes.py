@@ -23,7 +23,8 @@ _Result = TypeVar("_Result")
 
 def count_processors() -> int:
     """Return how many processes may compute at once here."""
-    return len(os.sched_getaffinity(0))
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every Unix
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def limit_processes(num_processes: int, num_items: int) -> int:

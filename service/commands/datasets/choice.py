@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.errors import DatasetError, StateFileError
-from search.ports import ArtifactStore
 from service.commands.shell import Shell
 
 if TYPE_CHECKING:
     from search.data.shelf import DatasetShelf
+    from search.ports import ArtifactStore
 
 NOTE_NAME = "dataset.json"
 _LEVELS_UP = 3
