@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.results import WAITING
 from service.pages.drawing import (
     choose_ticks,
     colour,
@@ -118,8 +119,8 @@ def _training_label(rows: Rows, stage: str) -> str:
 
 
 def _losses_of(row: Mapping[str, float]) -> list[str]:
-    """Return the figures of a row that are drawn: its losses, not its step nor which task had no labels."""
-    return [name for name in row if name != "step" and not name.startswith("no labels ")]
+    """Return the figures of a row that are drawn: its losses, not its step, its waiting or which task had no labels."""
+    return [name for name in row if name not in ("step", WAITING) and not name.startswith("no labels ")]
 
 
 def _points(rows: Rows, figure: str) -> tuple[tuple[float, float], ...]:
