@@ -271,6 +271,13 @@ def test_demo_takes_no_foreign_folder(run: Run) -> None:
     assert os.listdir("foreign") == ["notes.txt"]
 
 
+def test_the_demonstration_stays_unless_told_otherwise(run: Run) -> None:
+    """As its help says; `--once` is the only way to end it by itself, with or without a terminal."""
+    words = " ".join(run("demo", "--help").out.split())
+    assert "without it the service stays until Ctrl-C" in words
+    assert "--stay" not in words
+
+
 def test_retrain_fills_a_folder_and_prints_metrics(
     run: Run, engine: FakeEngine, build_architecture: BuildArchitecture
 ) -> None:

@@ -20,7 +20,7 @@ from search.routing import Routing, RoutingRecord
 from service.dashboard.formats import count, figure
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Response
 
     from db.records.jobs import ClaimedTrial
     from tests.service.dashboard.conftest import CheckAxe, NewPage, SeedSearch, Site, Watch
@@ -256,6 +256,20 @@ def test_an_export_can_be_asked_for_without_javascript(new_page: NewPage, site: 
     assert page.get_by_role("link", name="Download pt2").is_visible()
 
 
+@pytest.mark.parametrize(("file_format", "path"), [("svg", "tree.svg"), ("json", "architecture.json")])
+def test_the_tree_is_downloaded_by_keyboard(
+    page: Page, site: Site, networks: dict[str, str], file_format: str, path: str
+) -> None:
+    """Enter on its link brings what the API has, under the name of the network."""
+    show(page, networks["scenes"])
+    with page.expect_download() as download:
+        page.locator(f"#download-{file_format}").press("Enter")
+    assert download.value.suggested_filename == f"{networks['scenes']}.{file_format}"
+    with site.ask("viewer") as client:
+        content = client.get(f"/api/v1/architectures/{networks['scenes']}/{path}").content
+    assert Path(download.value.path()).read_bytes() == content
+
+
 def finish_export(site: Site, file_format: str) -> None:
     """Write the export that waits as a worker does."""
     assert [job for job in site.store.list_jobs(JobQuery(kinds=(JobKind.EXPORT,))) if not job.state.is_terminal]
@@ -333,13 +347,20 @@ def test_no_page_scrolls_sideways_and_none_is_heavy(
 ) -> None:
     """Wide drawings scroll in their own box, also at 400 % zoom; all that is loaded weighs under 300 kB."""
     page = new_page(viewport={"width": width, "height": 800})
-    sizes: list[int] = []
-    page.on("response", lambda response: sizes.append(len(response.body())))
+    sizes: list[tuple[int, int]] = []
+
+    def weigh(response: Response) -> None:
+        sizes.append((len(response.body()), int(response.headers.get("content-length") or 0)))
+
+    page.on("response", weigh)
     for name in ("scenes", "deep"):
         sizes.clear()
         show(page, networks[name])
         assert has_no_sideways_scroll(page)
-        assert sum(sizes) < 300_000
+        unpacked, wire = (sum(column) for column in zip(*sizes, strict=True))
+        print(f"{name}: {wire / 1e3:.0f} kB over the wire, {unpacked / 1e3:.0f} kB unpacked")  # noqa: T201
+        assert unpacked < 300_000
+        assert wire < 100_000
 
 
 def test_an_unknown_network_is_a_page_with_the_request_id(page: Page, watch: Watch) -> None:
