@@ -40,9 +40,9 @@ from service.dashboard.architecture_view import (
 from service.dashboard.site import Operator, PageRoute, SentForm, Viewer, render
 from service.errors import ArtifactNameError
 from service.pages.routing_drawing import RoutingView, describe_layer, routing_svg
-from service.pages.tree_drawing import tree_svg
-from service.pages.tree_layout import lay_out
-from service.pages.tree_words import describe_tree, outline_tree
+from service.pages.tree.drawing import tree_svg
+from service.pages.tree.layout import lay_out
+from service.pages.tree.words import describe_tree, outline_tree
 from service.schemas.requests import ExportBody
 from service.web.fronts import build_front
 from service.web.planning.jobs import plan_export_job

@@ -19,7 +19,7 @@ from search.cost_table import compute_costs
 from search.data.catalogue import TaskInfo
 from search.results import StudyCosts
 from service.dashboard.formats import count, figure, signed
-from service.pages.tree_words import format_share
+from service.pages.tree.words import format_share
 
 _PICTURE = re.compile(r"predictions(?:-([A-Za-z0-9_]{1,60}))?\.png", re.ASCII)
 _EVEN_PERCENT = 0.05  # a gain nearer to zero than this is called even

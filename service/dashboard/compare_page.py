@@ -18,7 +18,7 @@ from service.dashboard.site import PageRoute, Viewer, render
 from service.dashboard.study.comparison import MAX_COMPARED, Compared, compare_networks, label_networks
 from service.dashboard.study.front import read_finite
 from service.pages.curves_drawing import panel_svg
-from service.pages.tree_difference import aligned_tree_svgs, describe_difference, find_differing_layers
+from service.pages.tree.difference import aligned_tree_svgs, describe_difference, find_differing_layers
 from service.web.fronts import build_front
 from service.web.problems import ProblemError
 from service.web.server_parts import Parts, ServerParts

@@ -36,7 +36,7 @@ from service.dashboard.job.words import ACTIONS, JOBS, STATES, Action, estimate_
 from service.dashboard.site import Operator, PageRoute, SentForm, Viewer, Visitor, render
 from service.pages.attempts_drawing import attempts_svg
 from service.pages.curves_drawing import panel_svg
-from service.pages.small_front_drawing import small_front_svg
+from service.pages.front.small import small_front_svg
 from service.routes.jobs import JobRoutes
 from service.schemas.jobs import list_allowed_actions
 from service.web.fronts import build_front

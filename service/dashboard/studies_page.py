@@ -14,7 +14,7 @@ from markupsafe import Markup
 from db.questions import StudySort
 from db.records.results import StudyRecord
 from service.dashboard.site import PageRoute, Viewer, render
-from service.pages.sparkline_drawing import sparkline_svg
+from service.pages.front.sparkline import sparkline_svg
 from service.web.fronts import build_front
 from service.web.server_parts import Parts, ServerParts
 

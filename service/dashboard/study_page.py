@@ -35,8 +35,8 @@ from service.dashboard.study.view import (
     write_summary,
     write_title,
 )
-from service.pages.small_tree_drawing import small_tree_svg
-from service.pages.study_front_drawing import study_front_svg
+from service.pages.front.study import study_front_svg
+from service.pages.tree.small import small_tree_svg
 from service.web.fronts import build_front
 from service.web.problems import ProblemError
 from service.web.server_parts import Parts, ServerParts

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from search.routing import Routing, RoutingRecord
 from service.pages.drawing import MONO, colour, escape, frame, task_colour, text
-from service.pages.tree_layout import NAME_SIZE, measure_names
+from service.pages.tree.layout import NAME_SIZE, measure_names
 
 _BAR_WIDTH, _BAR_GAP, _SLOT_GAP = 3.6, 0.8, 6.0
 _ROW_HEIGHT = 18.0

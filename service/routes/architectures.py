@@ -15,7 +15,7 @@ from db.records.states import JobState
 from search.architecture import Architecture
 from search.errors import UnknownNameError
 from search.results import StudyCosts
-from service.pages.tree_drawing import tree_svg
+from service.pages.tree.drawing import tree_svg
 from service.routes.jobs import PageSize, PageToken
 from service.schemas.jobs import Job
 from service.schemas.requests import ExportBody, RetrainBody

@@ -24,7 +24,7 @@ from service.dashboard.job.words import (
     label_attempt,
 )
 from service.pages.attempts_drawing import AttemptBar, Lane
-from service.pages.front_drawing import Point
+from service.pages.front.drawing import Point
 from service.schemas.results import Front
 
 MAX_LANES = 60

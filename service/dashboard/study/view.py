@@ -10,7 +10,7 @@ from service.dashboard.formats import count, figure, signed, tone
 from service.dashboard.study.choices import StudyChoices
 from service.dashboard.study.front import Network, StudyFront, name_axis, read_finite
 from service.pages.drawing import TIMES, escape
-from service.pages.study_front_drawing import Axis, FrontPlot, Mark, ReferencePoint, SeedBar
+from service.pages.front.study import Axis, FrontPlot, Mark, ReferencePoint, SeedBar
 from service.schemas.results import Baseline
 
 ROWS_PER_PAGE = 50

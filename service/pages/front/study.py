@@ -21,7 +21,7 @@ from service.pages.drawing import (
     shorten,
     text,
 )
-from service.pages.plot_scales import Scale, linear_scale, log_scale
+from service.pages.front.scales import Scale, linear_scale, log_scale
 from service.pages.point_shapes import reference_path, series_paint, shape_path
 
 _WIDTH, _HEIGHT = 760.0, 440.0

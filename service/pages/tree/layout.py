@@ -1,4 +1,4 @@
-"""Where the parts of a tree drawing stand, and the branches a tree is made of. Pure; `tree_drawing` draws them.
+"""Where the parts of a tree drawing stand, and the branches a tree is made of. Pure; `drawing` draws them.
 
 Shapes: L encoder layers, T tasks. Rows of a drawing: the stem, L layers, the heads.
 """

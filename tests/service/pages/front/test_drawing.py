@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.results import Results
-from service.pages.front_drawing import _overlap, collect_points, front_svg, place_labels
+from service.pages.front.drawing import _overlap, collect_points, front_svg, place_labels
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.pages.front_drawing import Point
-from service.pages.small_front_drawing import small_front_svg
+from service.pages.front.drawing import Point
+from service.pages.front.small import small_front_svg
 
 _POINTS = st.builds(
     Point,

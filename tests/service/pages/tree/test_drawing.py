@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from models.branching import Branching
 from search.architecture import Architecture, layers_of
 from search.results import Results
-from service.pages.tree_drawing import tree_svg
-from service.pages.tree_layout import lay_out, list_branches
-from service.pages.tree_words import describe_tree, format_share, outline_tree
+from service.pages.tree.drawing import tree_svg
+from service.pages.tree.layout import lay_out, list_branches
+from service.pages.tree.words import describe_tree, format_share, outline_tree
 
 SVG = "{http://www.w3.org/2000/svg}"
 TASKS = ("a", "b", "c", "d")

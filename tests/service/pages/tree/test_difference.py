@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.branching import Branching
 from search.architecture import Architecture
 from search.results import Results
-from service.pages.tree_difference import (
+from service.pages.tree.difference import (
     aligned_tree_svgs,
     describe_difference,
     find_differing_layers,

@@ -8,7 +8,7 @@ from models.branching import Grouping
 from search.architecture import Architecture
 from search.results import StudyCosts
 from service.pages.drawing import format_count
-from service.pages.tree_layout import Branch, grow_branches, name_channels
+from service.pages.tree.layout import Branch, grow_branches, name_channels
 
 _LEAST_PERCENT, _WHOLE_FROM_PERCENT, _ALL_PERCENT = 0.05, 9.95, 100
 

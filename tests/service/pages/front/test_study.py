@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.pages.study_front_drawing import Axis, FrontPlot, Mark, ReferencePoint, SeedBar, study_front_svg
+from service.pages.front.study import Axis, FrontPlot, Mark, ReferencePoint, SeedBar, study_front_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 X, Y = Axis("MAdds", is_count=True), Axis("delta_m", higher_is_better=True)

@@ -12,9 +12,9 @@ from itertools import pairwise
 from search.architecture import Architecture
 from search.results import StudyCosts
 from service.pages.drawing import frame, text
-from service.pages.tree_drawing import TreeMarks, tree_svg
-from service.pages.tree_layout import lay_out
-from service.pages.tree_words import describe_grouping, name_span
+from service.pages.tree.drawing import TreeMarks, tree_svg
+from service.pages.tree.layout import lay_out
+from service.pages.tree.words import describe_grouping, name_span
 
 _GAP, _CAPTION = 28.0, 26.0
 _SIZE = re.compile(r' width="(\d+)" height="(\d+)"')

@@ -16,7 +16,7 @@ from service.pages.drawing import (
     pad_span,
     text,
 )
-from service.pages.front_drawing import Point
+from service.pages.front.drawing import Point
 
 _MAX_BEHIND = 80  # networks that are drawn and named one by one
 _WIDTH, _HEIGHT = 360.0, 230.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.pages.plot_scales import choose_log_ticks, linear_scale, log_scale
+from service.pages.front.scales import choose_log_ticks, linear_scale, log_scale
 
 COSTS = st.lists(st.floats(1, 1e12), min_size=1, max_size=20)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from models.branching import Grouping
 from search.architecture import Architecture
 from service.pages.drawing import colour, escape, frame, task_colour
-from service.pages.tree_words import describe_tree
+from service.pages.tree.words import describe_tree
 
 _WIDTH, _HEIGHT = 220.0, 150.0
 _ROOM = 10.0

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from models.branching import Branching
-from service.pages.small_tree_drawing import small_tree_svg
+from service.pages.tree.small import small_tree_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

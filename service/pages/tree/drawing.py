@@ -22,8 +22,8 @@ from service.pages.drawing import (
     task_colour,
     text,
 )
-from service.pages.tree_layout import MAX_LABEL_CHARS, NAME_SIZE, TreeLayout, lay_out, list_branches, name_channels
-from service.pages.tree_words import describe_tree, format_share
+from service.pages.tree.layout import MAX_LABEL_CHARS, NAME_SIZE, TreeLayout, lay_out, list_branches, name_channels
+from service.pages.tree.words import describe_tree, format_share
 
 _AXIS_WIDTH = 66.0
 _MARK_WIDTH = 14.0
@@ -81,7 +81,7 @@ def tree_svg(
         costs: What the layers of its study cost; gives the axis of MAdds at the side. None leaves the axis out.
         standalone: For a file of its own rather than for a page.
         interactive: For a page with a script that lets people walk from station to station; it keeps its size.
-        marks: What sets it apart from another tree, marked; see `tree_difference`.
+        marks: What sets it apart from another tree, marked; see `difference`.
     """
     if costs is not None and len(costs.layer_madds) != len(architecture.layers):
         raise ValueError(
