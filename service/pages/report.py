@@ -18,9 +18,9 @@ from search.architecture import Architecture
 from search.results import WAITING, Candidate, History, MetricValue, Results, Study
 from service.pages.curves_drawing import panel_svg, search_labels, search_panels, training_labels, training_panels
 from service.pages.drawing import MINUS, TASK_COLOURS, TIMES, format_count, format_signed, theme_css
-from service.pages.front_drawing import front_svg
-from service.pages.tree_drawing import tree_svg
-from service.pages.tree_words import describe_tree
+from service.pages.front.drawing import front_svg
+from service.pages.tree.drawing import tree_svg
+from service.pages.tree.words import describe_tree
 
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _EVEN_PERCENT = 0.05  # a delta_m nearer to zero than this is called even
