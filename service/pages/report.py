@@ -19,6 +19,7 @@ from search.results import WAITING, Candidate, History, MetricValue, Results, St
 from service.pages.curves_drawing import panel_svg, search_labels, search_panels, training_labels, training_panels
 from service.pages.drawing import MINUS, TASK_COLOURS, TIMES, format_count, format_signed, theme_css
 from service.pages.front.drawing import front_svg
+from service.pages.metric_details import build_detail_tables
 from service.pages.tree.drawing import tree_svg
 from service.pages.tree.words import describe_tree
 
@@ -112,6 +113,7 @@ def render_report(results: Results, architectures: Mapping[str, Architecture], p
             (name, task.metric, "↑" if task.higher_is_better else "↓") for name, task in results.study.tasks.items()
         ],
         rows=_build_rows(results, best),
+        details=build_detail_tables(results),
         trees=_draw_trees(results, architectures),
         wide_trees=len(results.study.tasks) >= _WIDE_TREE_TASKS,
         search_curves=[
@@ -314,6 +316,7 @@ def _list_provenance(study: Study) -> list[tuple[str, str]]:
         ("spec hash", study.spec_hash),
         ("code version", study.code_version),
         ("created", study.created),
+        *([] if study.weights is None else [("weights", f"{study.weights.file}, SHA-256 {study.weights.sha256}")]),
     ]
 
 
