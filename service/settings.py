@@ -122,7 +122,7 @@ def _bytes(variables: Mapping[str, str], name: str, default: int) -> int:
     match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", text.upper())
     if match is None:
         raise ServiceError(f"{name} must be a size such as 500M, 20G or 0 for no cache, got {text[:40]!r}.")
-    return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ")
+    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
 def _path(variables: Mapping[str, str], name: str) -> Path | None:
