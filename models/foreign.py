@@ -94,15 +94,22 @@ def admit_code(name: str, folder: Path | None = None) -> None:
 
 
 def get_family(name: str) -> Family:
-    """Return the family of a backbone, which decides its recipes: its own for a built-in one, else "custom".
+    """Return the family of a backbone, which decides its recipes: "custom" for all that is not built in.
+
+    A document may name one that is not installed here; `check_backbone_name` says so.
+    """
+    return BACKBONES[name].family if name in BACKBONES else "custom"
+
+
+def check_backbone_name(name: str) -> None:
+    """Refuse a name that no backbone here has.
 
     Raises:
         UnknownBackboneError: No such backbone.
+        ForeignBackboneError: It is there and cannot be used.
     """
-    if name in BACKBONES:
-        return BACKBONES[name].family
-    get_foreign(name)
-    return "custom"
+    if name not in BACKBONES:
+        get_foreign(name)
 
 
 def get_foreign(name: str) -> ForeignBackbone:

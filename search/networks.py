@@ -26,11 +26,16 @@ def build_network(architecture: Architecture) -> BranchedNetwork:
         ModelsError: Its backbone is code that nobody named, or cannot be used.
     """
     heads = {task: HeadSpec(KINDS[shape.kind].dense, shape.channels) for task, shape in architecture.heads.items()}
-    return BranchedNetwork(_find_backbone(architecture), heads, architecture.image_channels, architecture.branching)
+    return BranchedNetwork(find_backbone(architecture), heads, architecture.image_channels, architecture.branching)
 
 
-def _find_backbone(architecture: Architecture) -> Backbone:
-    """Return the backbone that an architecture stands on."""
+def find_backbone(architecture: Architecture) -> Backbone:
+    """Return the backbone that an architecture stands on.
+
+    Raises:
+        ArchitectureFileError: It is of a package that is not installed, or has other layers by now.
+        ModelsError: It is code that nobody named, or cannot be used.
+    """
     name, package = architecture.backbone, architecture.backbone_package
     try:
         backbone = get_backbone(name)

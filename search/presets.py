@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from models.foreign import get_family
+from models.foreign import check_backbone_name, get_family
 from search.data.catalogue import DatasetInfo, resolve_tasks
 from search.data.shelf import BUILT_IN, DatasetShelf
 from search.errors import InputSizeError, SettingError
@@ -180,7 +180,6 @@ def get_recipe(preset: str, backbone: str, info: DatasetInfo) -> Recipe:
     """Return what a preset fixes for a backbone on a dataset; "paper" trains on the paper's as long as the paper.
 
     Raises:
-        UnknownBackboneError: No such backbone.
         SettingError: No such preset.
     """
     family = get_family(backbone)
@@ -224,6 +223,7 @@ def build_spec(  # noqa: PLR0913 - these are the words a person says
     """
     info = datasets.get_trainable(dataset)
     chosen = tuple(task.name for task in resolve_tasks(info, tasks))
+    check_backbone_name(backbone)
     recipe = get_recipe(preset, backbone, info)
     if not budgets:
         raise SettingError("A search needs at least one budget such as 60% or 9.1G, got none. Add --budget.")

@@ -19,7 +19,7 @@ from search.errors import DatasetError, ResumeError, RunCancelledError, StateFil
 from search.evaluate import evaluate
 from search.latency import measure_latency
 from search.lesson import Lesson, pack_weights, teach
-from search.networks import build_network, choose_compute, load_network
+from search.networks import build_network, choose_compute, find_backbone, load_network
 from search.pictures import draw_predictions
 from search.ports import SAMPLES_NAME, ArtifactStore, StageFinished, StageProgress, StageStarted, Surroundings
 from search.presets import get_recipe
@@ -136,10 +136,12 @@ def open_ground(
 
     Raises:
         SearchError: The architecture does not fit the dataset, or the recipe or the device is unknown.
+        ModelsError: Its backbone cannot be used.
         RunCancelledError: It was asked to stop while samples were prepared.
     """
     info = surroundings.datasets.get_trainable(dataset)
     check_fits_dataset(architecture, info)
+    find_backbone(architecture)
     compute = choose_compute(surroundings)
     recipe = get_recipe(preset, architecture.backbone, info)
     tasks = tuple(info.task(name) for name in architecture.tasks)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models.foreign import get_family
+from models.foreign import check_backbone_name
 from search.architecture import Architecture, check_fits_dataset
 from search.data.catalogue import TaskInfo, resolve_tasks
 from search.errors import ArchitectureFileError, InputSizeError
@@ -54,7 +54,7 @@ def show_costs(request: CostRequest, shell: Shell, *, as_json: bool) -> None:
         ModelsError: An unknown backbone, or a size too small for it.
     """
     info = shell.datasets.get(request.dataset)
-    get_family(request.backbone)  # refuses a name that nothing has
+    check_backbone_name(request.backbone)
     architecture = load_architecture(request.architecture) if request.architecture is not None else None
     names = architecture.tasks if architecture is not None and request.tasks is None else request.tasks
     if architecture is not None:

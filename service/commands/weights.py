@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from models.foreign import get_family
+from models.foreign import check_backbone_name
 from search.spec import WeightsSpec
 from search.weights_shelf import SUFFIXES, WeightsShelf, hash_file, shelf_with
 from service.commands.shell import Shell
@@ -27,7 +27,7 @@ def find_weights(words: str, backbone: str, shell: Shell) -> tuple[WeightsSpec |
         UnknownBackboneError: No such backbone.
         WeightsError: There is no such file, or it is not what its name says.
     """
-    get_family(backbone)  # refuses a name that nothing has
+    check_backbone_name(backbone)
     shelf, name = shelf_with(words, shell.settings.weights_dir)
     return shelf.choose(name, backbone), shelf
 

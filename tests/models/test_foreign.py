@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from models import foreign
 from models.errors import ForeignBackboneError, ModelsError, UnknownBackboneError
-from models.foreign import admit_code, find_foreign, find_package, get_family, get_foreign, list_foreign, load_foreign
+from models.foreign import (
+    admit_code,
+    check_backbone_name,
+    find_foreign,
+    find_package,
+    get_family,
+    get_foreign,
+    list_foreign,
+    load_foreign,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,10 +84,17 @@ def test_unknown_name_lists_what_there_is(wild: WildPackage) -> None:
 
 
 def test_families() -> None:
-    """Built-in backbones have their own, and a name that nothing has is refused."""
+    """Built-in backbones have their own; of the others a document says enough, installed or not."""
     assert get_family("resnet18") == "resnet"
+    assert get_family("resnet152") == "custom"
+
+
+def test_names_are_checked_where_a_person_gives_them(wild: WildPackage) -> None:
+    """Built-in and brought ones pass, others are refused."""
+    for name in ("tiny4", "resnext"):
+        check_backbone_name(name)
     with pytest.raises(UnknownBackboneError):
-        get_family("resnet152")
+        check_backbone_name("resnet152")
 
 
 def test_brought_backbones_are_of_the_custom_family(wild: WildPackage) -> None:
