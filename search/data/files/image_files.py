@@ -24,7 +24,6 @@ MAX_PIXELS = 64 * 2**20
 """More than a telephone takes; 192 MiB as RGB."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_ORIENTATION_TAG = 274
 _PNG_ALPHA_COLOURS = (4, 6)
 
 
@@ -118,16 +117,3 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turned: bool = True)
         upright = ImageOps.exif_transpose(picture.image) if turned else picture.image
         image_HWC: NDArray[np.uint8] = np.array(upright.convert("RGB"), dtype=np.uint8)
     return image_HWC
-
-
-def read_image_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return the (H, W) that `read_image` would give, from the header alone.
-
-    Raises:
-        SampleError: As `open_picture`.
-    """
-    picture = open_picture(path, max_pixels=max_pixels)
-    with refusing(path, "image"):
-        orientation = picture.image.getexif().get(_ORIENTATION_TAG, 1)
-    height, width = picture.size
-    return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
