@@ -5,6 +5,7 @@ Names are resolved here and nowhere else. Only lists and manifests are read; no 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -158,8 +159,9 @@ class DatasetShelf:
         if self.folder is not None and self.folder.is_dir():
             inside = (*sorted(self.folder.glob(f"*/{MANIFEST_NAME}")), *sorted(self.folder.glob("*.yaml")))
         for file in (*self.files, *inside):
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
+            real = Path(os.path.realpath(file))  # which takes links in a circle, too
+            if real not in seen:
+                seen.add(real)
                 yield file
 
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 
 from search.data.catalogue import TaskInfo
 from search.data.checks.findings import NUM_NAMED, FaultGroup, Findings, TaskFindings
-from search.data.checks.label_statistics import LabelCounts, count_label, describe_counts
+from search.data.checks.label_statistics import LabelCounts, TaskTotals, count_label
 from search.data.files.file_hashes import FileHashes
 from search.data.files.reading_processes import limit_processes, map_in_processes
 from search.data.files.sources import Sample, SampleSource, Split
@@ -66,25 +66,29 @@ def check_source(
     Raises:
         DatasetError: A list of samples is not usable.
     """
-    reports: dict[Split, list[SampleReport]] = {}
+    totals = {task.name: TaskTotals(task, SPLITS) for task in tasks}
+    faulty: list[SampleReport] = []
+    sizes: Counter[str] = Counter()
     for split in SPLITS:
-        reports[split] = []
-        examine = partial(examine_sample, source, tasks)
-        sample_ids = source.ids(split)
+        sample_ids, examine = source.ids(split), partial(examine_sample, source, tasks)
         for report in map_in_processes(examine, sample_ids, limit_processes(num_processes, len(sample_ids))):
-            reports[split].append(report)
+            for name, counts in report.counts.items():
+                totals[name].add(split, counts)
+            if report.size is not None:
+                sizes[f"{report.size[0]}x{report.size[1]}"] += 1
+            if report.faults:
+                faulty.append(report)
             on_sample()
-    together = [report for split in SPLITS for report in reports[split]]
-    found = {task.name: _describe_task(task, reports) for task in tasks}
+    found = {name: total.describe() for name, total in totals.items()}
     return Findings(
         dataset=source.info.name,
         definition=source.info.definition,
         fingerprint=fingerprint,
-        num_samples={split: len(reports[split]) for split in SPLITS},
-        num_faulty=sum(bool(report.faults) for report in together),
-        faults=(*group_faults(together), *_find_unlabelled(found)),
+        num_samples={split: len(source.ids(split)) for split in SPLITS},
+        num_faulty=len(faulty),
+        faults=(*group_faults(faulty), *_find_unlabelled(found)),
         remarks=tuple(_find_remarks(found)),
-        sizes=_count_sizes(together),
+        sizes=_summarise_sizes(sizes),
         tasks=found,
     )
 
@@ -179,14 +183,6 @@ def _count_sample(sample_id: str, sample: Sample, tasks: Sequence[TaskInfo]) -> 
     return SampleReport(sample_id, (), (height, width), counts)
 
 
-def _describe_task(task: TaskInfo, reports: Mapping[Split, Sequence[SampleReport]]) -> TaskFindings:
-    """Return what the labels of a task are in both splits."""
-    known = {
-        split: [report.counts[task.name] for report in reports[split] if task.name in report.counts] for split in SPLITS
-    }
-    return describe_counts(task, known)
-
-
 def _find_unlabelled(tasks: Mapping[str, TaskFindings]) -> list[FaultGroup]:
     """Return the tasks that cannot be trained or measured, since no sample of a split has a label."""
     purposes = {"train": "trained", "val": "measured"}
@@ -217,9 +213,8 @@ def _find_remarks(tasks: Mapping[str, TaskFindings]) -> Iterable[str]:
             yield f"Task '{name}': its labels are {'positive' if task.positive_share else 'negative'} everywhere."
 
 
-def _count_sizes(reports: Iterable[SampleReport]) -> dict[str, int]:
+def _summarise_sizes(counted: Counter[str]) -> dict[str, int]:
     """Return how many images are of each size, the most frequent first."""
-    counted = Counter(f"{report.size[0]}x{report.size[1]}" for report in reports if report.size is not None)
     sizes = dict(counted.most_common(_MOST_SIZES))
     other = counted.total() - sum(sizes.values())
     return sizes | ({"other": other} if other else {})

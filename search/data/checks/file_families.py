@@ -93,7 +93,7 @@ def _split(folder: str, suffix: str, stems: list[str]) -> Iterator[Family]:
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """Yield the files below a folder, without following links to folders."""
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or not entry.name.isprintable():
             continue
         if entry.is_dir() and not entry.is_symlink():
             if depth < _MAX_DEPTH:

@@ -6,7 +6,8 @@ pixels, N classes of depth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,45 +66,68 @@ def _count_values(task: TaskInfo, known: NDArray[np.generic]) -> NDArray[np.int6
     return np.bincount(known.astype(np.int64), minlength=task.channels)
 
 
-def describe_counts(task: TaskInfo, counts: Mapping[Split, Sequence[LabelCounts | None]]) -> TaskFindings:
-    """Return what the labels of a task are, given the counts of the samples of each split."""
-    known = [label for labels in counts.values() for label in labels if label is not None]
-    num_labelled = sum(label.num_labelled for label in known)
-    values = np.sum([label.values for label in known], axis=0) if known else np.zeros(task.channels, dtype=np.int64)
-    dense = task.kind != "classification"
-    return TaskFindings(
-        kind=task.kind,
-        num_labelled={split: sum(label is not None for label in labels) for split, labels in counts.items()},
-        num_missing={split: sum(label is None for label in labels) for split, labels in counts.items()},
-        labelled_share=num_labelled / sum(label.num_pixels for label in known) if dense and known else None,
-        classes=_describe_classes(task, known, values, num_labelled),
-        positive_share=float(values[0]) / num_labelled if task.kind in ("edge", "saliency") and known else None,
-        metres=_describe_depth(known, values) if task.kind == "depth" and known else None,
-    )
+class TaskTotals:
+    """Sums up the labels of one task, sample by sample, in as much memory as one sample needs.
 
+    Args:
+        task: The task.
+        splits: Names of the splits.
+    """
 
-def _describe_classes(
-    task: TaskInfo, known: Sequence[LabelCounts], values: NDArray[np.int64], num_labelled: int
-) -> tuple[ClassCount, ...]:
-    """Return how much each class of a task takes."""
-    names = task.class_names
-    if not names:
-        return ()
-    occurs = np.sum([label.values > 0 for label in known], axis=0) if known else np.zeros(len(names), dtype=np.int64)
-    return tuple(
-        ClassCount(name=name, share=float(values[index]) / max(num_labelled, 1), num_samples=int(occurs[index]))
-        for index, name in enumerate(names)
-    )
+    def __init__(self, task: TaskInfo, splits: Sequence[Split]) -> None:
+        self._task = task
+        self._num_labelled: dict[str, int] = {split: 0 for split in splits}
+        self._num_missing: dict[str, int] = {split: 0 for split in splits}
+        self._num_pixels = self._num_known = 0
+        self._values: NDArray[np.int64] | int = 0
+        self._occurs: NDArray[np.int64] | int = 0
+        self._smallest, self._largest = math.inf, -math.inf
 
+    def add(self, split: Split, counts: LabelCounts | None) -> None:
+        """Add the label of one sample of a split, None where it has none."""
+        if counts is None:
+            self._num_missing[split] += 1
+            return
+        self._num_labelled[split] += 1
+        self._num_pixels += counts.num_pixels
+        self._num_known += counts.num_labelled
+        self._values = self._values + counts.values
+        self._occurs = self._occurs + (counts.values > 0)
+        if counts.extremes is not None:
+            self._smallest = min(self._smallest, counts.extremes[0])
+            self._largest = max(self._largest, counts.extremes[1])
 
-def _describe_depth(known: Sequence[LabelCounts], values_N: NDArray[np.int64]) -> DepthRange:
-    """Return the metres of a depth task; quantiles are true to half a percent."""
-    extremes = [label.extremes for label in known if label.extremes is not None]
-    smallest, largest = min(low for low, _ in extremes), max(high for _, high in extremes)
-    share_N = np.cumsum(values_N) / values_N.sum()
-    middles_N = np.sqrt(_EDGES_N[:-1] * _EDGES_N[1:])
-    quantiles = {
-        f"{percent}%": float(np.clip(middles_N[np.searchsorted(share_N, percent / 100)], smallest, largest))
-        for percent in QUANTILES
-    }
-    return DepthRange(smallest=smallest, largest=largest, quantiles=quantiles)
+    def describe(self) -> TaskFindings:
+        """Return what the labels are."""
+        kind, is_known = self._task.kind, self._num_known > 0
+        values = np.asarray(self._values)
+        return TaskFindings(
+            kind=kind,
+            num_labelled=self._num_labelled,
+            num_missing=self._num_missing,
+            labelled_share=self._num_known / self._num_pixels if kind != "classification" and is_known else None,
+            classes=self._describe_classes() if self._task.class_names else (),
+            positive_share=float(values[0]) / self._num_known if kind in ("edge", "saliency") and is_known else None,
+            metres=self._describe_depth(values) if kind == "depth" and is_known else None,
+        )
+
+    def _describe_classes(self) -> tuple[ClassCount, ...]:
+        """Return how much each class takes."""
+        names = self._task.class_names
+        values, occurs = (np.broadcast_to(np.asarray(found), len(names)) for found in (self._values, self._occurs))
+        return tuple(
+            ClassCount(name=name, share=float(value) / max(self._num_known, 1), num_samples=int(number))
+            for name, value, number in zip(names, values, occurs, strict=True)
+        )
+
+    def _describe_depth(self, values_N: NDArray[np.int64]) -> DepthRange:
+        """Return the metres; quantiles are true to half a percent."""
+        share_N = np.cumsum(values_N) / values_N.sum()
+        middles_N = np.sqrt(_EDGES_N[:-1] * _EDGES_N[1:])
+        quantiles = {
+            f"{percent}%": float(
+                np.clip(middles_N[np.searchsorted(share_N, percent / 100)], self._smallest, self._largest)
+            )
+            for percent in QUANTILES
+        }
+        return DepthRange(smallest=self._smallest, largest=self._largest, quantiles=quantiles)

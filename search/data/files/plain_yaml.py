@@ -42,6 +42,8 @@ def read_plain_yaml(file: Path) -> dict[str, Any]:
         DatasetError: Missing, too long, not UTF-8, not YAML, or no mapping; the sentence names the file.
     """
     try:
+        if file.exists() and not file.is_file():  # a pipe would never end
+            raise DatasetError(f"{file} is no ordinary file. Name a dataset.yaml.")
         with file.open("rb") as handle:
             content = handle.read(_MAX_BYTES + 1)
     except OSError as error:

@@ -122,3 +122,14 @@ def test_old_files_are_read_once(tmp_path: Path) -> None:
     os.utime(file.parent / "val.txt", (1_000_000_001, 1_000_000_001))
     assert shelf.get("my-robot") is not first
     assert shelf.get("my-robot") == first
+
+
+def test_what_is_no_file_does_no_harm(tmp_path: Path) -> None:
+    """Pipes, folders and links in a circle under such names are told of, and read by nobody."""
+    write_dataset(tmp_path / "robot")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "circle.yaml").symlink_to("circle.yaml")
+    shelf = DatasetShelf(tmp_path)
+    assert shelf.get("my-robot").num_train == 2
+    assert sorted(file.name for file, _ in shelf.list_problems()) == ["circle.yaml", "folder.yaml", "pipe.yaml"]
