@@ -17,12 +17,12 @@ from pathlib import Path
 import click
 
 from search.data.catalogue import DATASETS, DatasetInfo
-from search.data.files.archives import find_root, unpacked
 from search.data.files.manifest import MANIFEST_NAME, load_manifest
 from search.data.files.paper_layouts import NYUD, PAPER_CONTENTS, PAPER_FOLDERS, PASCAL_CONTEXT, describe_paper_dataset
 from search.errors import DatasetError, RunCancelledError, UnknownNameError
 from search.ports import Message, Reporter, StageFinished, StageProgress, StageStarted
 from service.commands.datasets.addresses import AddressRule
+from service.commands.datasets.archives import find_root, unpacked
 from service.commands.datasets.downloading import Download, UnreachableError, Wanted
 from service.commands.interruption import stop_requests
 from service.commands.shell import Shell

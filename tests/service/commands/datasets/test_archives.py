@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.data.files.archives import UnpackLimits, find_root, unpacked
 from search.errors import DatasetError
+from service.commands.datasets.archives import UnpackLimits, find_root, unpacked
 
 FILES = {"SET/a.txt": b"one", "SET/sub/b.bin": os.urandom(3000), "SET/empty": b""}
 KINDS = pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
