@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
+from urllib.parse import quote
 
 from service.artifacts import write_whole
 from service.client_parts.connection import Connection, Params, Patience, Request
@@ -228,9 +229,17 @@ class Client:
         """Make an access token worthless."""
         self._connection.ask(Request("DELETE", f"{_API}/tokens/{token_id}"))
 
-    def list_names(self, table: Literal["datasets", "backbones", "tasks"]) -> list[Json]:
+    def list_names(self, table: Literal["datasets", "backbones", "tasks", "weights"]) -> list[Json]:
         """Return what a search may name."""
         return list(self._json(Request("GET", f"{_API}/{table}"))["items"])
+
+    def get_dataset(self, name: str) -> Json:
+        """Return a dataset with what the check of its samples found, and the statistics of its labels."""
+        return self._json(Request("GET", f"{_API}/datasets/{quote(name, safe='')}"))
+
+    def check_dataset(self, name: str) -> Json:
+        """Have the samples of a person's own dataset read again, and return the dataset as it stands now."""
+        return self._json(Request("POST", f"{_API}/datasets/{quote(name, safe='')}/check"))
 
     def _fetch_document(self, architecture_id: str, target: Path) -> Fetched:
         """Write the architecture.json of a network, byte for byte as the command line writes it."""

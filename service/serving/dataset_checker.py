@@ -1,6 +1,6 @@
 """Has the samples of people's own datasets read once each, in a child process, and keeps what was found.
 
-A dataset whose definition changed is read again; one that was asked for is, too. Neighbour: `web.planning.dataset_checks`.
+A dataset whose definition changed is read again; one that was asked for is, too. Neighbour: `web.planning`.
 """
 
 from __future__ import annotations

@@ -87,6 +87,8 @@ class Site:
         self.settings = ServerSettings(
             storage_root=str(self.folder / "storage"),
             data_dir=self.folder,
+            datasets_dir=self.folder / "datasets",
+            weights_dir=self.folder / "weights",
             secret=b"planted-secret-of-the-server-0123456789",
             code_version=self.code_version,
             sweep_seconds=0.5,

@@ -96,6 +96,8 @@ def test_actions_and_lists(server: Server, client: Client) -> None:
     tables: tuple[Literal["datasets", "backbones", "tasks"], ...] = ("datasets", "backbones", "tasks")
     for table in tables:
         assert client.list_names(table)
+    assert client.list_names("weights") == []
+    assert (client.get_dataset("digits")["name"], client.check_dataset("digits")["check"]) == ("digits", None)
     token = client.create_token(TokenRequest("laptop", role="viewer"))
     assert token["id"] in {row["id"] for row in client.list_tokens()}
     client.revoke_token(token["id"])
