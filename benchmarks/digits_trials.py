@@ -27,7 +27,7 @@ from models.catalogue import HeadSpec
 from models.supergraph import Supergraph
 from search.bilevel import BilevelSearch, SearchProblem
 from search.cost_table import CostTable
-from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.data.catalogue import DATASETS, resolve_tasks
 from search.data.loading import LoadedData, load_data
 from search.evaluate import evaluate
 from search.lut import measure_costs
@@ -72,21 +72,21 @@ def get_spec(tasks: Sequence[str], preset: str = "quick") -> JobSpec:
 @lru_cache(maxsize=4)
 def load_digits(tasks: tuple[str, ...], preset: str = "quick") -> LoadedData:
     """Return a preset's samples with the labels of these tasks."""
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     return load_data(info, resolve_tasks(info, tasks), get_spec(tasks, preset).data, cache_dir=CACHE)
 
 
 @lru_cache(maxsize=8)
 def measure_digits(tasks: tuple[str, ...]) -> CostTable:
     """Return the look-up table of these tasks on the benchmark's backbone."""
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     return measure_costs(BACKBONE, resolve_tasks(info, tasks), info.default_size, info.image_channels, CACHE)
 
 
 def run_search(trial: SearchTrial) -> Branching:
     """Return the tree that one search delivers."""
     torch.set_num_threads(1)
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     tasks = resolve_tasks(info, trial.tasks)
     names = tuple(task.name for task in tasks)
     spec = get_spec(names, trial.preset).search.model_copy(update=dict(trial.changes))
@@ -113,7 +113,7 @@ def run_search(trial: SearchTrial) -> Branching:
 def run_training(trial: TrainingTrial) -> dict[str, float]:
     """Return the validation accuracy per task, percent, of a tree trained by the quick preset."""
     torch.set_num_threads(1)
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     tasks = (
         resolve_tasks(info, trial.branching.tasks)
         if len(trial.branching.tasks) > 1

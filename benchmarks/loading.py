@@ -29,7 +29,7 @@ from models.backbones import get_backbone
 from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
-from search.data.catalogue import IGNORE_LABEL, get_dataset_info
+from search.data.catalogue import DATASETS, IGNORE_LABEL
 from search.data.cores import choose_num_workers, count_cores
 from search.data.feeding import Batch, PlannedBatch, WaitClock, feed
 from search.data.files.fitting import InputForm
@@ -43,7 +43,7 @@ from search.tasks import build_loss, get_loss_weight
 CACHE = Path(os.environ.get("BMTAS_CACHE", Path.home() / ".cache" / "bmtas"))
 MOST_WAITED = 0.05
 """Share of its time that a training step may wait for data."""
-TASKS = get_dataset_info("scenes").tasks
+TASKS = DATASETS["scenes"].tasks
 Step = Callable[[Batch], None]
 
 _MANIFEST = """
@@ -203,7 +203,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> bool:
     """Return whether the loops of `feed` waited too long, after printing the table."""
     size, num_samples = arguments.size, arguments.samples
     spec = DataSpec(input_size=(size, size), num_train=num_samples, num_val=1, augment=True)
-    scenes = load_data(get_dataset_info("scenes"), TASKS, spec, cache_dir=CACHE).train
+    scenes = load_data(DATASETS["scenes"], TASKS, spec, cache_dir=CACHE).train
     manifest = write_files(scenes, num_samples, folder)
     datasets: dict[str, TaskDataset] = {"scenes": scenes}
     openings = {}

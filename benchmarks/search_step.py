@@ -31,7 +31,7 @@ from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph, find_active_ops
-from search.data.catalogue import TaskInfo, get_dataset_info
+from search.data.catalogue import DATASETS, TaskInfo
 from search.losses import Loss
 from search.relaxation import identity_mix, sample_mix, thin_mix
 from search.tasks import build_loss
@@ -112,7 +112,7 @@ def build_setting(num_tasks: int, arguments: argparse.Namespace, *, double: bool
     if double:
         size, batch_size = min(size, 32), 4
     torch.manual_seed(0)
-    backbone, tasks = get_backbone(arguments.backbone), get_dataset_info("scenes").tasks[:num_tasks]
+    backbone, tasks = get_backbone(arguments.backbone), DATASETS["scenes"].tasks[:num_tasks]
     heads = {task.name: HeadSpec(True, task.channels) for task in tasks}
     shared = len(backbone.layers) // 2
     routing_LT = [[0] * num_tasks] * shared + [list(range(num_tasks))] * (len(backbone.layers) - shared)

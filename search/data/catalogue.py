@@ -178,17 +178,6 @@ DATASETS: dict[str, DatasetInfo] = {
 }
 
 
-def get_dataset_info(name: str) -> DatasetInfo:
-    """Return the facts of a built-in dataset; `search.data.shelf` knows those made of files, too.
-
-    Raises:
-        UnknownNameError: No such dataset.
-    """
-    if name not in DATASETS:
-        raise UnknownNameError(f"Unknown dataset '{name}'. Choose one of: {', '.join(DATASETS)}.")
-    return DATASETS[name]
-
-
 def resolve_tasks(info: DatasetInfo, names: Sequence[str] | None) -> tuple[TaskInfo, ...]:
     """Return the tasks of a job in the dataset's own order, all of them when `names` is None.
 

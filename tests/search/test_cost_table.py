@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.catalogue import BACKBONES
 from models.errors import InputSizeError, UnknownBackboneError
 from search.cost_table import compute_costs
-from search.data.catalogue import DATASETS, TaskInfo, get_dataset_info
+from search.data.catalogue import DATASETS, TaskInfo
 from search.lut import measure_costs
 
 TASKS = (TaskInfo("semseg", "segmentation", 5), TaskInfo("depth", "depth", 1), TaskInfo("scene", "classification", 4))
@@ -48,7 +48,7 @@ def test_arithmetic_equals_fvcore_at_any_size(
 @pytest.mark.parametrize("dataset", ["scenes", "pascal_context", "nyud"])
 def test_arithmetic_equals_fvcore_at_the_sizes_of_the_datasets(backbone: str, dataset: str) -> None:
     """The datasets' own sizes, up to 512x512 and 425x560."""
-    info = get_dataset_info(dataset)
+    info = DATASETS[dataset]
     asked = (backbone, info.tasks, info.default_size, info.image_channels)
     assert compute_costs(*asked) == measure_costs(*asked)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from search.colouring import class_colours
-from search.data.catalogue import TaskInfo, get_dataset_info
+from search.data.catalogue import DATASETS, TaskInfo
 from search.legends import draw_legend
 from search.lettering import LINE
 
-OBJECTS = get_dataset_info("nyud").task("semseg")
+OBJECTS = DATASETS["nyud"].task("semseg")
 
 
 def test_every_class_has_its_colour() -> None:
@@ -37,7 +37,7 @@ def test_depth_has_a_scale() -> None:
 @pytest.mark.parametrize("kind", ["saliency", "edge", "normals"])
 def test_the_rest_is_told_in_words(kind: str) -> None:
     """Words are cut to the width."""
-    task = next(task for task in get_dataset_info("scenes").tasks if task.kind == kind)
+    task = next(task for task in DATASETS["scenes"].tasks if task.kind == kind)
     strip = draw_legend(task, 60, classes=(), depth_range=(0.0, 1.0))
     assert strip.size == (60, LINE)
     assert (np.asarray(strip) != 255).any()

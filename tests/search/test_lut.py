@@ -18,7 +18,7 @@ from models.catalogue import HeadSpec
 from models.errors import BranchingError, InputSizeError, UnknownBackboneError
 from models.heads import build_head
 from search.cost_table import CostTable
-from search.data.catalogue import TaskInfo, get_dataset_info
+from search.data.catalogue import DATASETS, TaskInfo
 from search.errors import TaskSetError
 from search.lut import count_madds, measure_costs
 
@@ -39,7 +39,7 @@ def routings(num_layers: int, num_tasks: int) -> st.SearchStrategy[list[list[int
 
 def test_the_planted_network_costs_what_a_hand_count_says() -> None:
     """Nine products per input channel, output channel and pixel; one per weight of the linear heads."""
-    costs = measure_costs("tiny4", get_dataset_info("digits").tasks, (24, 24), image_channels=1)
+    costs = measure_costs("tiny4", DATASETS["digits"].tasks, (24, 24), image_channels=1)
     block = 9 * 4 * 4
     assert costs.stem_madds == 9 * 4 * 24 * 24
     assert costs.layer_madds == (block * 576, block * 144, block * 144, block * 36, block * 36)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from search.colouring import Colours, colour_label
-from search.data.catalogue import DatasetInfo, TaskInfo, get_dataset_info
+from search.data.catalogue import DATASETS, DatasetInfo, TaskInfo
 from search.data.loading import TaskDataset, load_data
 from search.pictures import PAGE_WIDTH, describe_answer, draw_predictions, draw_samples, find_depth_range, fit_tile
 from search.spec import DataSpec
@@ -62,7 +62,7 @@ def count_red(png: bytes) -> int:
 
 def load_val(name: str, size: tuple[int, int], num: int, cache_dir: Path) -> tuple[DatasetInfo, TaskDataset]:
     """Return facts and the first validation samples of a dataset."""
-    info = get_dataset_info(name)
+    info = DATASETS[name]
     spec = DataSpec(input_size=size, num_train=2, num_val=num)
     return info, load_data(info, info.tasks, spec, cache_dir=cache_dir).val
 

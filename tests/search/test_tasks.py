@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.data.catalogue import DATASETS, TaskInfo, TaskKind, get_dataset_info
+from search.data.catalogue import DATASETS, TaskInfo, TaskKind
 from search.edges import EdgeODS
 from search.errors import SettingError
 from search.tasks import KINDS, build_loss, build_metric, get_loss_weight, has_labels
@@ -89,7 +89,7 @@ def test_more_classes_than_labels_can_say_are_refused(build: object) -> None:
 @pytest.mark.parametrize(("dataset", "tolerance"), [("scenes", 0.0075), ("pascal_context", 0.0075), ("nyud", 0.011)])
 def test_edges_are_matched_as_their_dataset_says(dataset: str, tolerance: float) -> None:
     """How far apart a predicted and a true edge may lie is a fact of the task."""
-    metric = build_metric(get_dataset_info(dataset).task("edge"))
+    metric = build_metric(DATASETS[dataset].task("edge"))
     assert isinstance(metric, EdgeODS)
     assert metric.max_distance == tolerance
 

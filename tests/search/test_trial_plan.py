@@ -9,7 +9,7 @@ import pytest
 
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
-from search.data.catalogue import get_dataset_info
+from search.data.catalogue import DATASETS
 from search.errors import ArchitectureFileError, SettingError
 from search.presets import build_spec
 from search.spec import JobSpec
@@ -39,7 +39,7 @@ def example(**words: Any) -> JobSpec:
 def small_tree(**changes: Any) -> Architecture:
     """Return an architecture of two tasks that share everything."""
     tasks = ("left", "right")
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     fields: dict[str, Any] = {
         "tasks": tasks,
         "backbone": "tiny4",

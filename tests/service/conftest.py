@@ -11,7 +11,7 @@ import pytest
 
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
-from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.data.catalogue import DATASETS, resolve_tasks
 from search.results import (
     Baselines,
     Candidate,
@@ -94,7 +94,7 @@ def build_architecture() -> BuildArchitecture:
             input_size=(24, 24),
             image_channels=1,
             layers=layers_of(branching, [f"blocks.{index}" for index in range(5)]),
-            heads=heads_of(resolve_tasks(get_dataset_info("digits"), tasks)),
+            heads=heads_of(resolve_tasks(DATASETS["digits"], tasks)),
             madds=1,
             params=1,
             budget_madds=None,

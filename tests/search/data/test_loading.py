@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from search.data.catalogue import DATASETS, get_dataset_info
+from search.data.catalogue import DATASETS
 from search.data.loading import LoadedData, load_data
 from search.data.shelf import DatasetShelf
 from search.errors import DatasetError, InputSizeError, SettingError, UnknownNameError
@@ -20,7 +20,7 @@ EMBEDDED = sorted(name for name, info in DATASETS.items() if info.embedded)
 
 def _load(name: str, cache_dir: Path, spec: DataSpec | None = None, resolution_scale: float = 1.0) -> LoadedData:
     """Return a small share of a dataset with all its tasks."""
-    info = get_dataset_info(name)
+    info = DATASETS[name]
     spec = SMALL[name] if spec is None else spec
     return load_data(info, info.tasks, spec, resolution_scale=resolution_scale, cache_dir=cache_dir)
 
@@ -28,7 +28,7 @@ def _load(name: str, cache_dir: Path, spec: DataSpec | None = None, resolution_s
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_every_dataset_of_the_catalogue_loads_as_it_is_described(name: str, tmp_path: Path) -> None:
     """Numbers of samples, channels, sizes and label values are those the catalogue and the spec name."""
-    info, data = get_dataset_info(name), _load(name, tmp_path)
+    info, data = DATASETS[name], _load(name, tmp_path)
     assert (len(data.train), len(data.val)) == (SMALL[name].num_train, SMALL[name].num_val)
     batch = data.val.batch([0])
     assert batch["image"].shape == (1, info.image_channels, *SMALL[name].input_size)
@@ -47,7 +47,7 @@ def test_the_fingerprint_names_the_data_and_nothing_else(name: str, tmp_path: Pa
     assert len(reference) == 64
     assert _load(name, tmp_path, resolution_scale=0.5).fingerprint == reference
     assert _load(name, tmp_path, spec.model_copy(update={"augment": True})).fingerprint == reference
-    info = get_dataset_info(name)
+    info = DATASETS[name]
     fewer = load_data(info, info.tasks[:2], spec, cache_dir=tmp_path)
     more = _load(name, tmp_path, spec.model_copy(update={"num_train": 13}))
     other = _load(name, tmp_path, spec.model_copy(update={"num_val": 3}))
@@ -81,7 +81,7 @@ def test_training_and_validation_differ(tmp_path: Path) -> None:
 
 def test_progress_counts_both_splits_together(tmp_path: Path) -> None:
     """Each rendered scene is reported once, and the last report is complete."""
-    info, seen = get_dataset_info("scenes"), list[tuple[int, int]]()
+    info, seen = DATASETS["scenes"], list[tuple[int, int]]()
     load_data(
         info, info.tasks, SMALL["scenes"], cache_dir=tmp_path, progress=lambda done, total: seen.append((done, total))
     )
@@ -91,7 +91,7 @@ def test_progress_counts_both_splits_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "size"), [("digits", (25, 24)), ("scenes", (63, 64)), ("scenes", (64, 513))])
 def test_a_size_the_dataset_does_not_come_in_is_refused(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     """The message names the sizes there are and the one that was asked for."""
-    with pytest.raises(InputSizeError, match=rf"{size[0]}x{size[1]}.*{get_dataset_info(name).default_size[0]}"):
+    with pytest.raises(InputSizeError, match=rf"{size[0]}x{size[1]}.*{DATASETS[name].default_size[0]}"):
         _load(name, tmp_path, DataSpec(input_size=size))
 
 
@@ -111,8 +111,8 @@ def test_a_scale_outside_of_its_range_is_refused(scale: float, tmp_path: Path) -
 
 def test_a_dataset_without_a_loader_is_refused(tmp_path: Path) -> None:
     """The message names those there are."""
-    letters = replace(get_dataset_info("digits"), name="letters")
-    for info in (letters, get_dataset_info("nyud")):
+    letters = replace(DATASETS["digits"], name="letters")
+    for info in (letters, DATASETS["nyud"]):
         with pytest.raises(UnknownNameError, match="digits, scenes"):
             load_data(info, info.tasks, SMALL["digits"], cache_dir=tmp_path)
 

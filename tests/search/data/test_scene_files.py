@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from search.data.catalogue import get_dataset_info
+from search.data.catalogue import DATASETS
 from search.data.scene_files import ScenesDataset, SceneSplit, load_arrays
 from search.data.scenes import draw_scene, render_scene
 from search.errors import DatasetError
 
-TASKS = get_dataset_info("scenes").tasks
+TASKS = DATASETS["scenes"].tasks
 WANTED = SceneSplit("train", (32, 48), 2)
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
-from search.data.catalogue import get_dataset_info
+from search.data.catalogue import DATASETS
 from search.networks import build_network
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def write_network(folder: Path, architecture: Architecture) -> Path:
 def describe(dataset: str = "scenes") -> Architecture:
     """Return a small tree over three dense tasks of a dataset."""
     names = ("semseg", "depth", "edge")
-    tasks = [get_dataset_info("scenes").task(name) for name in names]
+    tasks = [DATASETS["scenes"].task(name) for name in names]
     return Architecture(
         tasks=names,
         backbone="tiny4",

@@ -31,7 +31,7 @@ from db.sql.store import SqlStore, open_store
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import compute_costs
-from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.data.catalogue import DATASETS, resolve_tasks
 from search.data.shelf import BUILT_IN
 from search.delta import score_documents
 from search.weights_shelf import EMPTY_SHELF
@@ -419,7 +419,7 @@ def hash_of(text: str) -> int:
 def grow_tree(spec: Mapping[str, Any], kind: str, budget_madds: int | None) -> Architecture:
     """Return the dearest tree within a budget whose tasks all part at one layer."""
     job = spec["job"] if "job" in spec else spec
-    info = get_dataset_info(job["dataset"])
+    info = DATASETS[job["dataset"]]
     tasks = resolve_tasks(info, job["tasks"])
     names = tuple(task.name for task in tasks)
     size = tuple(job["data"]["input_size"])

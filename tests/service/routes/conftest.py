@@ -23,7 +23,7 @@ from db.sql.store import SqlStore, open_store
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.cost_table import compute_costs
-from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.data.catalogue import DATASETS, resolve_tasks
 from service.app import create_app
 from service.server_settings import EventLimits, ServerSettings
 from service.web.token_format import make_token
@@ -146,7 +146,7 @@ StartServer = Callable[..., Server]
 
 def describe_tree(name: str, budget_madds: int | None) -> Architecture:
     """Return a tree of the two tasks; the name of a trial says how early they part."""
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     tasks = resolve_tasks(info, TASKS)
     costs = compute_costs("tiny4", tasks, (24, 24), 1)
     shared = 5 if name == "shared" else 2

@@ -8,7 +8,7 @@ import pytest
 
 from db.questions import QueueLimits
 from search.cost_table import compute_costs
-from search.data.catalogue import get_dataset_info, resolve_tasks
+from search.data.catalogue import DATASETS, resolve_tasks
 
 if TYPE_CHECKING:
     from tests.service.routes.conftest import Server, StartServer
@@ -35,7 +35,7 @@ def test_trials_carry_their_budget_in_madds(server: Server) -> None:
     """A share is resolved against the single-task total when the search is submitted."""
     job = server.submit(budgets=["60%", 280_000], seeds=[0, 3])
     rows = server.ask().get(f"{URL}/{job['id']}/trials").json()["items"]
-    info = get_dataset_info("digits")
+    info = DATASETS["digits"]
     single = compute_costs("tiny4", resolve_tasks(info, ["left", "right"]), (24, 24), 1).single_madds
     assert {row["name"]: row["budget_madds"] for row in rows if row["kind"] == "candidate"} == {
         "60pct-s0": single * 60 // 100,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.errors import ForeignBackboneError, UnknownBackboneError
-from search.data.catalogue import get_dataset_info
+from search.data.catalogue import DATASETS
 from search.lut import measure_costs
 from service.errors import BackboneDescriptionError
 from service.serving.described_backbones import describe_backbone
@@ -18,7 +18,7 @@ from service.serving.described_backbones import describe_backbone
 if TYPE_CHECKING:
     from tests.conftest import WildPackage
 
-TASKS = get_dataset_info("scenes").tasks[:2]
+TASKS = DATASETS["scenes"].tasks[:2]
 
 
 def test_description_is_what_the_process_itself_would_measure(wild: WildPackage) -> None:
