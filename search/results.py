@@ -188,6 +188,7 @@ class Evaluation(_Frozen):
         history: One row per epoch.
         latency: How long it takes for one image, on the device that trained it; differs from run to run.
         weights: What it started from; None for random weights.
+        computed: How it was trained, e.g. "bfloat16, channels last, 2 processes"; None for float32 by one process.
     """
 
     preset: str
@@ -197,6 +198,7 @@ class Evaluation(_Frozen):
     history: tuple[HistoryRow, ...]
     latency: OptionalLatency = None
     weights: OptionalWeightsNote = None
+    computed: Annotated[str | None, Field(exclude_if=_is_none)] = None
 
     def to_json_bytes(self) -> bytes:
         """Return the document as UTF-8 JSON, newline at the end."""

@@ -242,6 +242,7 @@ def _train_anew(ground: TrainingGround, architecture: Architecture, folder: str,
         history=tuple(history),
         latency=latency,
         weights=note,
+        computed=ground.compute.describe(),
     )
     around.store.write(f"{folder}evaluation.json", evaluation.to_json_bytes())  # last: all others are whole
     around.store.delete(state_name)

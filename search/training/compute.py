@@ -41,6 +41,16 @@ class Compute:
         """Return whether batches are prepared in pinned memory, from where a GPU fetches them by itself."""
         return self.device.type == "cuda"
 
+    def describe(self) -> str | None:
+        """Return in which ways this is not float32 by one process, for whoever compares results; None in none."""
+        ways = (
+            (self.autocast is not None, str(self.autocast).removeprefix("torch.")),
+            (self.channels_last, "channels last"),
+            (self.compiler is not None, "compiled"),
+            (self.num_processes > 1, f"{self.num_processes} processes"),
+        )
+        return ", ".join(words for said, words in ways if said) or None
+
     def place(self, network: Network) -> Network:
         """Return the network, now on the device and in the memory layout."""
         network.to(self.device)

@@ -1,6 +1,8 @@
 """Networks from their documents: weights come back bit for bit, what does not fit is refused, devices are chosen."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,9 @@ from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
 from search.data.catalogue import DATASETS
 from search.errors import ArchitectureFileError, DeviceError
-from search.networks import build_network, choose_device, load_network
+from search.networks import build_network, choose_compute, choose_device, load_network
+from search.ports import MemoryReporter, MemoryStore, Surroundings, never_cancelled
+from search.training.compute import Compute
 
 
 def describe(*tasks: str) -> Architecture:
@@ -75,3 +79,34 @@ def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto").type == "cpu"
     with pytest.raises(DeviceError, match=r"No CUDA device was found.*Use --device cpu"):
         choose_device("cuda")
+
+
+def around(**words: object) -> Surroundings:
+    """Return surroundings in which a run asks to compute in some way."""
+    ports = {"store": MemoryStore(), "reporter": MemoryReporter(), "cancelled": never_cancelled, "device": "cpu"}
+    return Surroundings(**{**ports, "cache_dir": Path(), "now": lambda: datetime.now(UTC), **words})  # type: ignore[arg-type]
+
+
+def test_a_cpu_computes_plainly_unless_asked() -> None:
+    """Without a word it is float32 in torch's own layout by one process; all else is for the asking."""
+    assert choose_compute(around()) == Compute(torch.device("cpu"))
+    asked = choose_compute(around(precision="bf16", compiled=True))
+    assert (asked.autocast, asked.compiler, asked.channels_last) == (torch.bfloat16, "inductor", False)
+
+
+def test_gpus_that_are_not_there_are_refused() -> None:
+    """The sentence says how many this run has."""
+    with pytest.raises(DeviceError, match=r"2 GPUs were asked for, but this run has 0\. Ask for fewer with --gpus"):
+        choose_compute(around(gpus=2))
+
+
+@pytest.mark.gpu
+def test_a_gpu_takes_bfloat16_where_it_has_it() -> None:
+    """Precision auto takes it with channels last, fp32 is float32 in full."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+    chosen = choose_compute(around(device="auto"))
+    assert (chosen.autocast == torch.bfloat16, chosen.channels_last) == (has_it, has_it)
+    assert choose_compute(around(device="cuda", precision="fp32")) == Compute(torch.device("cuda"))
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]  # its stub is behind

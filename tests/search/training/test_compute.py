@@ -144,6 +144,13 @@ def test_a_run_is_repeatable_on_its_device(lab: Lab, plain: Compute) -> None:
         assert torch.equal(*logits)
 
 
+def test_what_is_unusual_is_described() -> None:
+    """Evaluations keep in which format, layout and company a network was trained; the plain way needs no word."""
+    compute = Compute(torch.device("cuda"), torch.bfloat16, channels_last=True, compiler="inductor", num_processes=2)
+    assert compute.describe() == "bfloat16, channels last, compiled, 2 processes"
+    assert Compute(torch.device("cpu")).describe() is None
+
+
 def test_batches_are_pinned_where_a_gpu_fetches_them(lab: Lab, plain: Compute) -> None:
     """On a GPU the loop is fed from page-locked memory, by threads or not, and learns what it does without."""
     assert plain.pins == (plain.device.type == "cuda")
