@@ -26,7 +26,7 @@ class PretrainedParts:
     """A weight file cut into the parts of a backbone.
 
     Attributes:
-        stem: State dict of the stem (for images of 3 channels).
+        stem: State dict of the stem, for images of 3 channels where it can be built for any.
         layers: State dict of each layer; None for a layer that the file has no weights for (ASPP).
         num_dropped: Numbers in the file that the encoder leaves out (the classifier).
     """

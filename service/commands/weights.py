@@ -9,8 +9,9 @@ import sys
 import click
 
 from models.foreign import check_backbone_name
+from search.errors import WeightsError
 from search.spec import WeightsSpec
-from search.weights_shelf import SUFFIXES, WeightsShelf, hash_file, shelf_with
+from search.weights_shelf import SUFFIXES, WeightsFile, WeightsShelf, hash_file, shelf_with
 from service.commands.shell import Shell
 from service.commands.tables import build_table, print_table
 
@@ -43,7 +44,7 @@ def show_weights(shell: Shell, *, as_json: bool) -> None:
         return
     table = build_table(f"Weight files in {folder}", "File", "ImageNet weights of", "MB")
     for file in files:
-        table.add_row(file.name, file.backbone or "", f"{file.num_bytes / 1e6:.1f}")
+        table.add_row(file.name, _describe_origin(file, shelf), f"{file.num_bytes / 1e6:.1f}")
     if files:
         print_table(table, sys.stdout)
     else:
@@ -56,3 +57,14 @@ def show_weights(shell: Shell, *, as_json: bool) -> None:
     if missing:
         names = ", ".join(f"{name} for {backbone}" for backbone, name in missing.items())
         click.echo(f"For --weights imagenet, put torchvision's files there: {names}.")
+
+
+def _describe_origin(file: WeightsFile, shelf: WeightsShelf) -> str:
+    """Return the backbone whose ImageNet weights a file is by name and content."""
+    if file.backbone is None:
+        return ""
+    try:
+        shelf.choose(file.name, file.backbone)
+    except WeightsError:
+        return f"none: not what torchvision published for {file.backbone}"
+    return file.backbone

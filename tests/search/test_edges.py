@@ -180,3 +180,24 @@ def test_no_label_at_all_is_refused() -> None:
     metric.update(torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 255.0))
     with pytest.raises(DatasetError, match="at least one labelled"):
         metric.compute()
+
+
+@FEW
+@given(seed=st.integers(0, 10**6))
+def test_ignored_pixels_are_as_if_they_were_not_there(seed: int) -> None:
+    """Whatever is predicted where the label says nothing, and images that are ignored throughout, change no count."""
+    random = np.random.default_rng(seed)
+    output = torch.from_numpy(random.normal(size=(3, 1, 20, 24)))
+    label = torch.from_numpy(random.choice([0.0, 1.0, 255.0], (3, 1, 20, 24), p=[0.6, 0.2, 0.2]))
+    label[1] = 255
+    metric, plain = edges.EdgeODS(num_thresholds=9), edges.EdgeODS(num_thresholds=9)
+    metric.update(output, label)
+    for index in (0, 2):
+        valid_HW = (label[index, 0] != 255).numpy()
+        strength_HW = edge_counts.suppress_non_maxima(torch.sigmoid(output[index, 0]).numpy()) * valid_HW
+        truth_HW = edge_counts.thin_lines((label[index, 0] == 1).numpy())
+        tolerance_px = plain.max_distance * math.hypot(20, 24)
+        plain.add(edge_counts.count_matches_plainly(strength_HW, truth_HW, plain.thresholds, tolerance_px))
+    assert (metric.matched == plain.matched).all()
+    assert (metric.predicted == plain.predicted).all()
+    assert (metric.true, metric.num_images) == (plain.true, 2)

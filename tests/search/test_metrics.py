@@ -186,3 +186,54 @@ def test_a_metric_of_nothing_is_refused(metric: metrics.Metric, output: Tensor, 
     metric.update(output, label)
     with pytest.raises(DatasetError, match="at least one labelled"):
         metric.compute()
+
+
+@given(
+    images=st.lists(
+        st.lists(
+            st.tuples(st.sampled_from([-3.0, -0.5, 0.1, 0.6, 2.0]), st.sampled_from([0.0, 1.0, 255.0])),
+            min_size=4,
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_saliency_of_partly_labelled_images_equals_plain_counting(images: list[list[tuple[float, float]]]) -> None:
+    """Ignored pixels and images without any label count for nothing, in one batch or one image at a time."""
+    output, label = torch.tensor(images).unbind(-1)
+    output, label = output.reshape(-1, 1, 2, 2), label.reshape(-1, 1, 2, 2)
+    together, apart = metrics.SaliencyMaxIoU(), metrics.SaliencyMaxIoU()
+    together.update(output, label)
+    for index in range(len(images)):
+        apart.update(output[index : index + 1], label[index : index + 1])
+    labelled = [[(1 / (1 + math.exp(-x)), y) for x, y in pixels if y != 255] for pixels in images]
+    labelled = [pixels for pixels in labelled if pixels]
+    if not labelled:
+        with pytest.raises(DatasetError, match="at least one labelled"):
+            together.compute()
+        return
+    best = max(sum(_count_iou(pixels, limit) for pixels in labelled) for limit in metrics.SALIENCY_THRESHOLDS)
+    assert together.compute() == pytest.approx(100 * best / len(labelled))
+    assert apart.compute() == pytest.approx(together.compute())
+
+
+def _count_iou(pixels: list[tuple[float, float]], limit: float) -> float:
+    """Return the intersection over union of the foreground of one image."""
+    chosen = {at for at, (x, _) in enumerate(pixels) if x > limit}
+    true = {at for at, (_, y) in enumerate(pixels) if y == 1}
+    return len(chosen & true) / len(chosen | true) if chosen | true else 1.0
+
+
+@given(rows=st.lists(st.tuples(st.floats(0, 9), st.sampled_from([0.5, 3.0, 255.0])), min_size=1, max_size=12))
+def test_depth_of_partly_labelled_pixels_equals_plain_counting(rows: list[tuple[float, float]]) -> None:
+    """Ignored pixels count for nothing, and nothing but them is no number but a sentence."""
+    output, label = torch.tensor(rows, dtype=torch.float64).unbind(-1)
+    metric = metrics.RootMeanSquareError()
+    metric.update(output.reshape(1, 1, 1, -1), label.reshape(1, 1, 1, -1))
+    errors = [found - true for found, true in rows if true != 255]
+    if not errors:
+        with pytest.raises(DatasetError, match="at least one labelled"):
+            metric.compute()
+        return
+    assert metric.compute() == pytest.approx(math.sqrt(sum(error**2 for error in errors) / len(errors)))

@@ -60,7 +60,7 @@ def map_in_processes(
         yield from _map_in_order(pool, items, 4 * num_processes)
     except BrokenProcessPool as error:
         raise DatasetError(
-            "A process that read samples was ended from outside, perhaps for want of memory. Free some and start again."
+            "A helping process was ended from outside, perhaps for want of memory. Free some and start again."
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -142,6 +142,10 @@ def test_the_folder_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "own.pth" in shown
     assert "mobilenet_v2-b0353104.pth for mobilenet_v2" in " ".join(shown.split())
+    (tmp_path / "resnet18-f37072fd.pth").write_bytes(CONTENT)
+    assert main(["weights"], shell) == 0
+    assert "not what torchvision published" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "resnet18-f37072fd.pth").unlink()
     assert main(["weights", "--json"], shell) == 0
     (row,) = json.loads(capsys.readouterr().out)["files"]
     assert row == {"name": "own.pth", "num_bytes": 7, "backbone": None, "sha256": OWN.sha256}
