@@ -93,6 +93,11 @@ def admit_code(name: str, folder: Path | None = None) -> None:
     _ADMITTED.add(name)
 
 
+def list_admitted() -> tuple[str, ...]:
+    """Return the names of the code that may run here, for a process that is to continue this one's work."""
+    return tuple(sorted(_ADMITTED))
+
+
 def get_family(name: str) -> Family:
     """Return the family of a backbone, which decides its recipes: "custom" for all that is not built in.
 

@@ -52,7 +52,7 @@ from search.tasks import get_loss_weight
 from search.training.compute import Compute
 from search.training.feeding import feeding
 from search.training.held_out import HELD_OUT, mean_by_task, mean_held_out, note_first_losses, sum_held_out
-from search.training.labels import ABSENT, describe_absence, find_labelled
+from search.training.labels import ABSENT, ABSENT_HELD_OUT, describe_absence, find_labelled
 from search.training.parts import Batch, build_losses, split_batch
 from search.training.search_plan import SearchPlan
 
@@ -222,6 +222,8 @@ class BilevelSearch:
     def _run_step(self, batch: Batch) -> None:
         """Run the batch that `loop.epoch` and `loop.step` name; what it draws depends on nothing else."""
         loop = self.loop
+        # Blocks of other packages may draw from torch's own generators, such as for stochastic depth.
+        seed_everything(self.problem.seed, "layers", loop.epoch, loop.step)
         generator = make_generator(self.problem.seed, "noise", loop.epoch, loop.step)
         position = loop.step - self.plan.count_logits_steps(loop.epoch)
         if position < 0:
@@ -304,6 +306,8 @@ class BilevelSearch:
             names = [task.name for task in self.problem.tasks]
             loop.held_out_means = mean_by_task(loop.held_out_losses, loop.held_out_means)
             loop.row[HELD_OUT] = sum_held_out(loop.held_out_losses, loop.held_out_means, names)
+            met = {name for losses in loop.held_out_losses for name in losses}
+            loop.row |= {f"{ABSENT_HELD_OUT}{name}": 1.0 for name in names if name not in met}
             loop.held_out_losses = []
         loop.loss_sums = {task.name: [0.0, 0.0] for task in self.problem.tasks}
         if spec.weights.method == "sgd":
@@ -357,7 +361,11 @@ class BilevelSearch:
         position = {"position": [self.plan.count_steps(0, done), done]}
         loop.history.append({**loop.row, **means, **{f"{ABSENT}{task}": 1.0 for task in absent}, **position})
         loop.epoch, loop.step = done, 0
-        return describe_absence(absent, epoch=done, stage=stage)
+        unheld = [task.name for task in self.problem.tasks if f"{ABSENT_HELD_OUT}{task.name}" in loop.row]
+        return [
+            *describe_absence(absent, epoch=done, stage=stage),
+            *describe_absence(unheld, epoch=done, stage=stage, where=" among the samples that train the routing"),
+        ]
 
     def _draw_mix(self, generator: torch.Generator) -> Tensor:
         """Return one relaxed routing for all tasks, thinned when the recipe lets ops go."""

@@ -13,6 +13,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from models.branched import BranchedNetwork
+from models.foreign import admit_code, list_admitted
 from search.architecture import Architecture
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
@@ -50,11 +51,19 @@ class Lesson:
 
 @dataclass(frozen=True)
 class _SharedLesson:
-    """A lesson for several processes: with the weights it begins from, and how often the first process saves."""
+    """A lesson for several processes.
+
+    Attributes:
+        lesson: What they learn.
+        weights: What the network begins from.
+        seconds_between_saves: How often the first process saves.
+        admitted: Names of backbones that are code which the person who asked named.
+    """
 
     lesson: Lesson
     weights: bytes
     seconds_between_saves: float
+    admitted: tuple[str, ...]
 
 
 def pack_weights(network: BranchedNetwork) -> bytes:
@@ -102,7 +111,7 @@ def _teach_together(network: BranchedNetwork, lesson: Lesson, compute: Compute, 
         )
     if compute.device.type == "cuda":
         torch.cuda.empty_cache()  # what a search before this held, the first process can use
-    shared = _SharedLesson(lesson, pack_weights(network), around.seconds_between_saves)
+    shared = _SharedLesson(lesson, pack_weights(network), around.seconds_between_saves, list_admitted())
     history, weights = run_together(_learn_share, shared, compute=compute, outside=around)
     network.load_state_dict(load_safetensors(weights))
     compute.place(network)
@@ -112,6 +121,8 @@ def _teach_together(network: BranchedNetwork, lesson: Lesson, compute: Compute, 
 def _learn_share(shared: _SharedLesson, seat: Seat) -> tuple[History | None, bytes]:
     """Return the history and the weights that one of several processes ends with; only the first one's are wanted."""
     lesson, speaks = shared.lesson, seat.crew.rank == 0
+    for name in shared.admitted:
+        admit_code(name)
     network = seat.compute.place(load_network(lesson.architecture, shared.weights))
     training = Retraining(
         network, lesson.tasks, lesson.dataset, lesson.recipe, lesson.seed, compute=seat.compute, crew=seat.crew

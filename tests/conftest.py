@@ -270,7 +270,7 @@ def wild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WildPackage:
     metadata.mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "models" / "wild_networks.py", folder)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: wild-networks\nVersion: 1.2\n")
-    names = ("vgg16_bn", "MobileNetV3", "ConvNext", "ResNext", "DenseNet", "UNet", "no_norm", "small")
+    names = ("vgg16_bn", "MobileNetV3", "ConvNext", "ResNext", "DenseNet", "UNet", "no_norm", "small", "restless")
     lines = [f"{name.lower()} = wild_networks:{name}" for name in names]
     (metadata / "entry_points.txt").write_text("\n".join(["[bmtas.backbones]", *lines, ""]))
     monkeypatch.syspath_prepend(str(folder))

@@ -394,6 +394,11 @@ def small() -> nn.Module:
     )
 
 
+def restless() -> nn.Module:
+    """Return blocks for images of one channel that leave themselves out at random in training."""
+    return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), *(ConvNextBlock(8, 0.5) for _ in range(4)))
+
+
 WILD: dict[str, Callable[[], nn.Module]] = {
     "vgg16_bn": vgg16_bn,
     "mobilenet_v3": MobileNetV3,
