@@ -18,8 +18,9 @@ from search.ports import Message
 from search.tasks import has_labels
 
 SAMPLES_AT_ONCE = 16
-ABSENT = "no labels "
-"""A row of history says 1 under this and the name of a task that had no labels in its epoch."""
+ABSENT, ABSENT_HELD_OUT = "no labels ", "no labels held out "
+"""A row of history says 1 under this and the name of a task that had no labels in its epoch, in the weights pass of a
+search or in that of the logits."""
 
 
 def find_labelled(tasks: Iterable[TaskInfo], batch: Mapping[str, Tensor]) -> tuple[TaskInfo, ...]:
@@ -67,7 +68,7 @@ def describe_absence(absent: Iterable[str], *, epoch: int, stage: str, where: st
         absent: Names of the tasks.
         epoch: Counted from 1.
         stage: What events call the stage.
-        where: What of the epoch had none, e.g. " among the samples that train the logits".
+        where: What of the epoch had none, e.g. " among the samples that train the routing".
     """
     return [
         Message(f"{stage}: task '{task}' had no labels in epoch {epoch}{where}, so it learned nothing there.")

@@ -186,9 +186,14 @@ def test_a_task_absent_from_an_epoch_is_reported(lab: Lab) -> None:
         store=MemoryStore(), state_name="s", stage="search 60%", reporter=reporter, cancelled=never_cancelled
     )
     said = [event.text for event in reporter.events if isinstance(event, Message)]
-    assert said == [f"search 60%: task 'b' had no labels in epoch {n}, so it learned nothing there." for n in (1, 2, 3)]
+    weights, routing = ", so it", " among the samples that train the routing, so it"
+    assert said == [
+        f"search 60%: task 'b' had no labels in epoch {epoch}{where} learned nothing there."
+        for epoch, where in ((1, weights), (2, weights), (2, routing), (3, weights), (3, routing))
+    ]
     assert outcome is not None
     assert [row["no labels b"] for row in outcome.history] == [1.0] * 3
+    assert [row.get("no labels held out b") for row in outcome.history] == [None, 1.0, 1.0]
 
 
 def test_the_score_does_not_fall_where_labels_are_missing(lab: Lab) -> None:
