@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 help:
 	@echo "make install  prepare $(VENV): pinned requirements and this project"
-	@echo "make demo     start the service, search three budgets on real handwriting (ARGS='--out DIR')"
+	@echo "make demo     start the service, search three budgets on real handwriting (ARGS='--once' ends when done, '--out DIR')"
 	@echo "make test     run the tests (ARGS='tests/models -k shared' for some, without the coverage floor)"
 	@echo "make soak     the long forms of the fault tests, half an hour or more"
 	@echo "make compose-test  bring the containers up on a real engine and run a search in them"
@@ -54,6 +54,8 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v npx >/dev/null; then npx --yes --package typescript@5.9.3 tsc -p service/dashboard/jsconfig.json; \
+	else echo "The types of the dashboard's scripts are not checked: npx is not here."; fi
 
 demo: install
 	$(BIN)/bmtas demo $(ARGS)
