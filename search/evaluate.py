@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from search.data.catalogue import TaskInfo
 from search.data.cores import count_cores
+from search.data.files.fitting import Placement
 from search.data.files.reading_processes import map_in_processes
+from search.data.files.sources import Sample
 from search.data.loading import TaskDataset
 from search.errors import DatasetError, DivergedError
 from search.full_size import NativeSamples, pair_in_full
@@ -23,6 +27,8 @@ from search.metrics import Metric
 from search.results import MetricValue
 from search.tasks import KINDS, build_metric
 
+MOST_PIXELS_AT_ONCE = 2**22
+"""Of photographs in a batch: what a network makes of more would not fit into a small memory."""
 FEWEST_PIXELS_FOR_PROCESSES = 20_000_000
 """Below this the edges of a data set are counted sooner than helping processes start."""
 
@@ -78,25 +84,32 @@ def _list_pairs(
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield task, output and label of every batch, or of every image in its own size where the data set has these."""
     starts = range(0, len(dataset), batch_size)
-    for done, start in enumerate(starts, start=1):
-        indices = list(range(start, min(start + batch_size, len(dataset))))
-        batch = dataset.batch(indices)
-        outputs = network(batch["image"].to(device))
-        if isinstance(dataset, NativeSamples):
-            yield from _list_in_full(dataset, indices, tasks, outputs)
-        else:
-            for task in tasks:
-                yield task.name, outputs[task.name], batch[task.name].to(device)
-        if on_batch is not None:
-            on_batch(done, len(starts))
+    with ThreadPoolExecutor(count_cores()) as readers:
+        for done, start in enumerate(starts, start=1):
+            indices = list(range(start, min(start + batch_size, len(dataset))))
+            batch = dataset.batch(indices)
+            if isinstance(dataset, NativeSamples):
+                natives = readers.map(partial(_read_native, dataset), indices)  # while the network runs
+                outputs = network(batch["image"].to(device))
+                yield from _list_in_full(natives, tasks, outputs)
+            else:
+                outputs = network(batch["image"].to(device))
+                for task in tasks:
+                    yield task.name, outputs[task.name], batch[task.name].to(device)
+            if on_batch is not None:
+                on_batch(done, len(starts))
+
+
+def _read_native(dataset: NativeSamples, index: int) -> tuple[Sample, Placement]:
+    """Return a sample in its own size, and where its image lies inside the network's input."""
+    return dataset.native(index), dataset.placement(index)
 
 
 def _list_in_full(
-    dataset: NativeSamples, indices: Sequence[int], tasks: Sequence[TaskInfo], outputs: Mapping[str, Tensor]
+    natives: Iterable[tuple[Sample, Placement]], tasks: Sequence[TaskInfo], outputs: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield task, output and label of every image of a batch in its own size."""
-    for row, index in enumerate(indices):
-        sample, placement = dataset.native(index), dataset.placement(index)
+    for row, (sample, placement) in enumerate(natives):
         for task in tasks:
             for output, label in pair_in_full(task, outputs[task.name][row], sample.labels.get(task.name), placement):
                 yield task.name, output, label
@@ -123,6 +136,13 @@ def _judge_with_edges(
         metric = task_metrics[name]
         assert isinstance(metric, EdgeODS)
         metric.add(counts)
+
+
+def choose_batch_size(dataset: TaskDataset, most: int) -> int:
+    """Return how many samples to measure at once: fewer than `most` where they are large photographs."""
+    if not isinstance(dataset, NativeSamples) or len(dataset) == 0:
+        return most
+    return max(1, min(most, MOST_PIXELS_AT_ONCE // math.prod(dataset.batch([0])["image"].shape[-2:])))
 
 
 def _choose_num_processes(dataset: TaskDataset) -> int:

@@ -16,7 +16,7 @@ from search.architecture import Architecture, check_fits_dataset
 from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.loading import LoadedData, load_data
 from search.errors import DatasetError, ResumeError, RunCancelledError, StateFileError
-from search.evaluate import evaluate
+from search.evaluate import choose_batch_size, evaluate
 from search.latency import measure_latency
 from search.lesson import Lesson, pack_weights, teach
 from search.networks import build_network, choose_compute, find_backbone, load_network
@@ -187,12 +187,13 @@ def measure_network(
         _stop_if_asked(around)
         around.reporter.emit(StageProgress(stage, done, total))
 
-    around.reporter.emit(StageStarted(stage, 0, -(-len(samples) // EVALUATION_BATCH)))
+    batch_size = choose_batch_size(samples, EVALUATION_BATCH)
+    around.reporter.emit(StageStarted(stage, 0, -(-len(samples) // batch_size)))
     metrics = evaluate(
         network,
         samples,
         ground.tasks_of(architecture),
-        batch_size=EVALUATION_BATCH,
+        batch_size=batch_size,
         device=ground.device,
         on_batch=progress,
     )

@@ -16,7 +16,7 @@ from search.data.catalogue import IGNORE_LABEL, TaskInfo
 from search.data.files.fitting import InputForm, Placement, fit_sample, place
 from search.data.files.sources import Label, Sample
 from search.errors import DatasetError
-from search.evaluate import evaluate
+from search.evaluate import choose_batch_size, evaluate
 from search.results import MetricValue
 
 SEMSEG = TaskInfo("semseg", "segmentation", 3, ("a", "b", "c"))
@@ -194,6 +194,12 @@ def test_edges_are_counted_at_the_thresholds_of_papers() -> None:
     assert details is not None
     best = next(figure.value for figure in details.figures if figure.name == "best threshold")
     assert best == pytest.approx(round(best, 2))
+
+
+@pytest.mark.parametrize(("input_size", "expected"), [((16, 24), 50), ((512, 512), 16), ((2048, 4096), 1)])
+def test_large_photographs_come_in_small_batches(input_size: tuple[int, int], expected: int) -> None:
+    """A batch has no more pixels than a small memory takes, and at least one photograph."""
+    assert choose_batch_size(Photographs([(8, 8)], InputForm(input_size)), 50) == expected
 
 
 def test_helping_processes_count_alike() -> None:
