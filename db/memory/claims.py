@@ -203,7 +203,9 @@ def _note_worker(books: Books, worker: WorkerHello) -> None:
     first_seen_at = books.now if known is None else known.first_seen_at
     size = worker.capacity
     record = WorkerRecord(worker.id, worker.name, worker.version, size.cpus, size.gpus, first_seen_at, books.now)
-    books.workers[worker.id] = record
+    is_same = known is not None and replace(known, last_seen_at=books.now) == record
+    if known is None or not is_same or books.is_older(known.last_seen_at, WORKER_TOUCH_SECONDS):
+        books.workers[worker.id] = record
 
 
 def _note_progress(books: Books, trial_id: str, progress: Progress) -> None:

@@ -291,9 +291,13 @@ def _note_progress(ledger: Ledger, trial_id: str, progress: Progress) -> None:
 
 
 def _note_worker(ledger: Ledger, worker: WorkerHello) -> None:
-    """Note that a worker asked for work."""
+    """Note that a worker asked for work, now and then: claims at the same moment must not wait for this row."""
     row: Row = {name: getattr(worker, name) for name in ("id", "name", "version")}
     row |= {"cpus": worker.capacity.cpus, "gpus": worker.capacity.gpus}
+    known = ledger.tx.find_by_id(schema.worker, worker.id)
+    fresh_since = ledger.now - timedelta(seconds=WORKER_TOUCH_SECONDS)
+    if known is not None and row.items() <= known.items() and known["last_seen_at"] > fresh_since:
+        return
     row |= {"first_seen_at": ledger.now, "last_seen_at": ledger.now}
     ledger.tx.upsert(schema.worker, [row], keep=("first_seen_at",))
 

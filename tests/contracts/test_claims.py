@@ -93,6 +93,21 @@ def test_a_heartbeat_keeps_its_worker_listed(desk: Desk) -> None:
     assert desk.store.list_workers()[0].last_seen_at == desk.clock()
 
 
+def test_a_worker_that_asks_often_is_noted_now_and_then(desk: Desk) -> None:
+    """Claims do not wait for one another to note the same worker; what it says of itself anew is noted at once."""
+    desk.claim("w1")
+    noted = desk.clock()
+    for seconds in (1, 10, 8):
+        desk.clock.advance(seconds)
+        desk.claim("w1")
+    assert desk.store.list_workers()[0].last_seen_at == noted
+    desk.clock.advance(1)
+    desk.claim("w1")
+    assert desk.store.list_workers()[0].last_seen_at == desk.clock()
+    desk.claim("w1", cpus=9.0)
+    assert (desk.store.list_workers()[0].cpus, desk.store.list_workers()[0].last_seen_at) == (9.0, desk.clock())
+
+
 def test_a_heartbeat_renews_the_lease(desk: Desk) -> None:
     """As long as heartbeats come in time the attempt holds its trial."""
     desk.submit()
