@@ -37,6 +37,7 @@ from search.restarts import search_best
 from search.retrain import Retraining
 from search.run_state import seed_everything
 from search.spec import JobSpec, Objective
+from search.training.compute import Compute
 
 CACHE = Path(os.environ.get("BMTAS_CACHE", Path.home() / ".cache" / "bmtas"))
 BACKBONE = "tiny4"
@@ -98,7 +99,7 @@ def run_search(trial: SearchTrial) -> Branching:
             started,
             lambda: Supergraph(get_backbone(BACKBONE), heads, info.image_channels),
             load_digits(names, trial.preset).train,
-            torch.device("cpu"),
+            Compute(torch.device("cpu")),
         ),
         surroundings=Surroundings(
             MemoryStore(), MemoryReporter(), never_cancelled, "cpu", CACHE, lambda: datetime.now(UTC)

@@ -25,7 +25,7 @@ from models.backbones import get_backbone
 from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
-from search.data.catalogue import get_dataset_info
+from search.data.catalogue import DATASETS
 from search.networks import choose_device
 from search.ports import Event, MemoryStore, StageProgress, never_cancelled
 from search.retrain import Retraining
@@ -82,7 +82,7 @@ def measure_way(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     autocast, channels_last, compiler, accumulate, _ = WAYS[name]
     compute = Compute(choose_device(arguments.device), autocast, channels_last, compiler)
     torch.manual_seed(0)
-    tasks, backbone = get_dataset_info("scenes").tasks, get_backbone(arguments.backbone)
+    tasks, backbone = DATASETS["scenes"].tasks, get_backbone(arguments.backbone)
     heads = {task.name: HeadSpec(True, task.channels) for task in tasks}
     half, indices = len(backbone.layers) // 2, list(range(len(tasks)))
     routing_LT = [[0] * len(tasks)] * half + [indices] * (len(backbone.layers) - half)
