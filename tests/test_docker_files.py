@@ -180,7 +180,9 @@ def test_services_are_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert not {"privileged", "cap_add", "pid", "ipc", "devices"} & set(service)
     assert service.get("user", "10001:10001") not in ("0", "root", "0:0")
-    assert all(volume.split(":")[0] in COMPOSE["volumes"] for volume in service["volumes"])
+    sources = [re.sub(r"\$\{[A-Z_]+:-([a-z-]+)\}", r"\1", volume).split(":")[0] for volume in service["volumes"]]
+    assert all(source in COMPOSE["volumes"] for source in sources)
+    assert all(volume.endswith(":ro") for volume in service["volumes"] if volume.startswith("$"))
     if name not in ONE_SHOTS:
         assert service["restart"] == "unless-stopped"
         assert service["pids_limit"] > 0
