@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.catalogue import IGNORE_LABEL
-from search.data.files.array_files import read_mat, read_npy
+from search.data.files.array_files import read_npy
 from search.data.files.image_files import open_picture
+from search.data.files.mat_files import read_mat
 from search.data.files.places import quote, refusing
 from search.errors import SampleError
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.catalogue import IGNORE_LABEL, NYUD_OBJECTS, DatasetInfo, TaskInfo
-from search.data.files.array_files import read_mat
 from search.data.files.image_files import read_image
 from search.data.files.label_files import (
     read_binary_map,
@@ -25,6 +24,7 @@ from search.data.files.label_files import (
     to_class_map,
     to_numbers,
 )
+from search.data.files.mat_files import read_mat
 from search.data.files.paper_layouts import (
     NYUD,
     NYUD_FILES,

@@ -17,9 +17,9 @@ from scipy import ndimage
 from skimage.morphology import thin
 
 from search.data.catalogue import HUMAN_PARTS, IGNORE_LABEL, VOC_OBJECTS, DatasetInfo, TaskInfo
-from search.data.files.array_files import read_mat
 from search.data.files.image_files import read_image
 from search.data.files.label_files import read_binary_map, read_class_map, read_normals, to_numbers
+from search.data.files.mat_files import read_mat
 from search.data.files.paper_layouts import PASCAL_CONTEXT, describe_paper_dataset, read_paper_lists
 from search.data.files.places import naming_sample, quote, refusing, resolve_inside
 from search.data.files.sources import Label, Sample, Split
@@ -181,11 +181,12 @@ def read_parts(path: Path, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """
     annotation = read_mat(path, "anno")
     with refusing(path, "annotation of parts"):
-        people = [thing for thing in np.ravel(np.ravel(annotation)[0][1]) if int(np.ravel(thing[1])[0]) == PERSON]
+        things = [tuple(thing.values()) for thing in tuple(annotation[0].values())[1]]  # type: ignore[union-attr]
+        people = [thing for thing in things if int(np.ravel(thing[1])[0]) == PERSON]
         pieces = [
-            (str(np.ravel(piece[0])[0]), to_numbers(path, piece[1], size))
+            (str(name), to_numbers(path, mask_HW, size))
             for person in people
-            for piece in np.ravel(person[3])
+            for name, mask_HW in (tuple(piece.values())[:2] for piece in person[3] if isinstance(piece, dict))
         ]
     unknown = sorted({name for name, _ in pieces} - set(PARTS))
     if unknown:

@@ -3,8 +3,6 @@
 import io
 import os
 import struct
-import tracemalloc
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from scipy.io import savemat
 
-from search.data.files.array_files import read_mat, read_npy
+from search.data.files.array_files import read_npy
 from search.errors import SampleError
 
 
@@ -28,29 +24,6 @@ class Canary:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.path),)
-
-
-def write_mat(path: Path, *, do_compression: bool = True, **variables: object) -> Path:
-    """Return the MATLAB file that variables were saved in."""
-    savemat(path, variables, do_compression=do_compression)
-    return path
-
-
-def pack_matrix(matrix_class: int, sizes: tuple[int, ...], body: bytes) -> bytes:
-    """Return a MATLAB variable 'x' that announces a size."""
-    parts = [
-        (6, struct.pack("<II", matrix_class, 0)),
-        (5, struct.pack(f"<{len(sizes)}i", *sizes)),
-        (1, b"x"),
-        (9, body),
-    ]
-    content = b"".join(struct.pack("<II", kind, len(part)) + part + b"\0" * (-len(part) % 8) for kind, part in parts)
-    return struct.pack("<II", 14, len(content)) + content
-
-
-def pack_file(*elements: bytes) -> bytes:
-    """Return a MATLAB file of version 5."""
-    return b"MATLAB".ljust(124) + struct.pack("<H", 0x0100) + b"IM" + b"".join(elements)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", ">i4", "float16", "float64"])
@@ -97,79 +70,16 @@ def test_headers_of_any_length_are_refused(tmp_path: Path) -> None:
         read_npy(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("do_compression", [True, False])
-def test_mat_variables_come_back(tmp_path: Path, do_compression: bool) -> None:
-    """Numbers, texts, cells and structs are read as SciPy does."""
-    part = {"part_name": "head", "mask": np.eye(3, dtype=np.uint8)}
-    anno = {"objects": [{"class_ind": 15.0, "parts": [part, part]}]}
-    path = write_mat(tmp_path / "a.mat", do_compression=do_compression, depth=np.eye(4), anno=anno, empty=np.zeros(0))
-    np.testing.assert_array_equal(read_mat(path, "depth"), np.eye(4))
-    mask = read_mat(path, "anno")[0, 0]["objects"][0, 0]["parts"][0, 0][0, 0]["mask"][0, 0]
-    np.testing.assert_array_equal(mask, np.eye(3))
-    assert read_mat(path, "empty").size == 0
-
-
-def test_missing_variables_are_named(tmp_path: Path) -> None:
-    """The sentence says which variable the file should have."""
-    with pytest.raises(SampleError, match="must have a variable 'depth'"):
-        read_mat(write_mat(tmp_path / "a.mat", other=1), "depth")
-
-
-@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n" * 40, b"\0" * 200, pack_file(pack_matrix(17, (1, 1), b"x"))])
-def test_other_versions_and_objects_are_refused(tmp_path: Path, content: bytes) -> None:
-    """HDF5 files, files of version 4 and MATLAB's objects never reach SciPy."""
-    (tmp_path / "a.mat").write_bytes(content)
-    with pytest.raises(SampleError, match=r"a\.mat"):
-        read_mat(tmp_path / "a.mat", "x")
-
-
-@pytest.mark.parametrize("matrix_class", [1, 2, 4, 6])
-@pytest.mark.parametrize("sizes", [(60_000, 60_000), (2**31 - 1, 2**31 - 1, 2**31 - 1), (-1, 5)])
-def test_announced_arrays_do_not_make_memory(tmp_path: Path, matrix_class: int, sizes: tuple[int, ...]) -> None:
-    """A variable of a few bytes that announces a huge array is refused before SciPy sees it."""
-    (tmp_path / "a.mat").write_bytes(pack_file(pack_matrix(matrix_class, sizes, b"0" * 8)))
-    tracemalloc.start()
-    with pytest.raises(SampleError, match="announces the size"):
-        read_mat(tmp_path / "a.mat", "x")
-    assert tracemalloc.get_traced_memory()[1] < 2**20
-    tracemalloc.stop()
-
-
-def test_compressed_bombs_are_refused(tmp_path: Path) -> None:
-    """A variable that unpacks to more than the limit is not unpacked further."""
-    bomb = zlib.compress(b"\0" * 2**26, 9)
-    (tmp_path / "a.mat").write_bytes(pack_file(struct.pack("<II", 15, len(bomb)) + bomb))
-    tracemalloc.start()
-    with pytest.raises(SampleError, match="unpacks to more than"):
-        read_mat(tmp_path / "a.mat", "x", max_bytes=2**20)
-    assert tracemalloc.get_traced_memory()[1] < 2**23
-    tracemalloc.stop()
-
-
-def test_endless_nesting_is_refused(tmp_path: Path) -> None:
-    """Cells in cells in cells end at a depth that no label has."""
-    nested: NDArray[Any] = np.zeros(1)
-    for _ in range(20):
-        outer = np.empty((1, 1), dtype=object)
-        outer[0, 0] = nested
-        nested = outer
-    with pytest.raises(SampleError, match="nested more than"):
-        read_mat(write_mat(tmp_path / "a.mat", x=nested), "x")
-
-
-@given(st.integers(0, 400), st.binary(max_size=60), st.booleans())
+@given(st.integers(0, 200), st.binary(max_size=60))
 def test_random_bytes_are_refused_in_one_way(
-    tmp_path_factory: pytest.TempPathFactory, place: int, noise: bytes, as_npy: bool
+    tmp_path_factory: pytest.TempPathFactory, place: int, noise: bytes
 ) -> None:
     """Whatever is in a file, an array or a SampleError comes out, never another exception."""
     stream = io.BytesIO()
-    if as_npy:
-        np.save(stream, np.eye(3))
-    else:
-        savemat(stream, {"x": np.eye(3), "c": {"a": [1, "b"]}}, do_compression=len(noise) % 2 == 0)
+    np.save(stream, np.eye(3))
     whole = stream.getvalue()
-    path = tmp_path_factory.getbasetemp() / ("a.npy" if as_npy else "a.mat")
+    path = tmp_path_factory.getbasetemp() / "a.npy"
     for content in (noise, whole[:place] + noise + whole[place + len(noise) :], whole[: len(whole) - len(noise)]):
         path.write_bytes(content)
         with suppress(SampleError):
-            np.asarray(read_npy(path) if as_npy else read_mat(path, "x"))
+            assert read_npy(path).size >= 0
