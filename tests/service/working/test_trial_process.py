@@ -14,7 +14,7 @@ import pytest
 
 from service.working.lease import EXIT_FENCED
 from service.working.trial_process import EXIT_ENDED, run_attempt
-from service.working.work_orders import AttemptOrder
+from service.working.work_orders import AttemptOrder, ResourcesDocument
 
 if TYPE_CHECKING:
     from tests.service.working.conftest import FakeTrial, Workplace
@@ -87,6 +87,21 @@ def test_a_trial_runs_to_its_end(workplace: Workplace) -> None:
     kept = {path.name for path in workplace.server.storage_root.rglob("*") if path.is_file()}
     assert kept == {row["path"].rpartition("/")[2] for row in trial.files.values()}
     assert "planted-secret" not in workplace.log + repr(order), "its token belongs in no log"
+
+
+def test_the_gpus_of_a_job_are_those_of_its_networks(workplace: Workplace) -> None:
+    """A trial that may occupy two GPUs trains on two, and says so where there are none; a fraction is one."""
+    trial = workplace.add("single-left")
+    order = workplace.attempt_order()
+    on_two = order.job.model_copy(update={"resources": ResourcesDocument(gpus=2.0)})
+    assert run_attempt(order.model_copy(update={"job": on_two}), threading.Event()) == EXIT_ENDED
+    assert trial.state == "FAILED"
+    assert "2 GPUs were asked for" in trial.attempts[-1].message
+    trial = workplace.add("single-right")
+    order = workplace.attempt_order()
+    on_half = order.job.model_copy(update={"resources": ResourcesDocument(gpus=0.5)})
+    assert run_attempt(order.model_copy(update={"job": on_half}), threading.Event()) == EXIT_ENDED
+    assert trial.state == "SUCCEEDED"
 
 
 def test_killed_at_random_steps_it_ends_bit_equal(workplace: Workplace, wait_until: Wait) -> None:
