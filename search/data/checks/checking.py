@@ -125,6 +125,26 @@ def compute_fingerprint(
     return sha.hexdigest()
 
 
+def find_repeated_images(source: SampleSource, hashes: FileHashes) -> Iterable[str]:
+    """Yield a remark where images of the validation split are training images, which makes results too good."""
+    places: dict[str, str] = {}
+    repeated: list[tuple[str, str]] = []
+    for split in SPLITS:
+        for sample_id in source.ids(split):
+            try:
+                digest = "".join(hashes.get(path) for path in source.files(sample_id, ()))
+            except SampleError:  # which the check will say
+                continue
+            if split == "val" and digest in places:
+                repeated.append((sample_id, places[digest]))
+            elif split == "train" and digest:
+                places[digest] = sample_id
+    if repeated:
+        shown = ", ".join(f"{val} is {train}" for val, train in repeated[:NUM_NAMED])
+        more = "" if len(repeated) <= NUM_NAMED else f" and {len(repeated) - NUM_NAMED} more"
+        yield f"{len(repeated)} validation images are training images, to the byte ({shown}{more})."
+
+
 def examine_sample(source: SampleSource, tasks: Sequence[TaskInfo], sample_id: str) -> SampleReport:
     """Return what a sample is; one broken label does not hide the others."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from search.data.catalogue import TaskInfo
-from search.data.checks.checking import SPLITS, check_source, compute_fingerprint
+from search.data.checks.checking import SPLITS, check_source, compute_fingerprint, find_repeated_images
 from search.data.checks.findings import Findings, find_findings, save_findings
 from search.data.files.file_hashes import FileHashes, name_hashes
 from search.data.files.opening import open_source
@@ -115,6 +115,7 @@ def _find(source: SampleSource, tasks: tuple[TaskInfo, ...], watch: _Watch) -> F
     found = check_source(
         source, tasks, fingerprint, num_processes=count_processors(), on_sample=watch.follow(stage, total)
     )
+    found = found.model_copy(update={"remarks": (*found.remarks, *find_repeated_images(source, hashes))})
     watch.reporter.emit(StageFinished(stage))
     if len(tasks) == len(source.info.tasks):
         save_findings(found, watch.cache_dir)

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.data.checks.checking import check_source, compute_fingerprint, examine_sample, group_faults
+from search.data.checks.checking import (
+    check_source,
+    compute_fingerprint,
+    examine_sample,
+    find_repeated_images,
+    group_faults,
+)
 from search.data.checks.findings import Findings, find_findings, save_findings
 from search.data.files.file_hashes import FileHashes
 from search.data.files.manifest_source import open_manifest
@@ -137,3 +143,13 @@ def test_findings_are_kept_by_content(tmp_path: Path) -> None:
     for path in (tmp_path / "cache").rglob("*.json"):
         path.write_text(json.dumps({"damaged": True}))
     assert find_findings(tmp_path / "cache", "my-robot", "f00d") is None
+
+
+def test_images_in_both_splits_are_remarked(tmp_path: Path) -> None:
+    """The same bytes under another name are found; a broken image is not compared."""
+    source = open_manifest(write_own_dataset(tmp_path))
+    assert list(find_repeated_images(source, FileHashes())) == []
+    (tmp_path / "images/e.png").write_bytes((tmp_path / "images/c.png").read_bytes())
+    (tmp_path / "images/f.png").unlink()
+    (remark,) = find_repeated_images(source, FileHashes())
+    assert "1 validation images are training images, to the byte (e is c)" in remark
