@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
 from models.catalogue import BACKBONES, Family
@@ -46,7 +46,7 @@ def list_foreign(found: Iterable[EntryPoint] | None = None) -> tuple[ForeignBack
     Args:
         found: Their entry points; None for those of this environment.
     """
-    points = list(entry_points(group=GROUP) if found is None else found)
+    points = list(_read_points() if found is None else found)
     listed: dict[str, ForeignBackbone] = {}
     for point in points:
         twins = [other for other in points if other.name == point.name]
@@ -152,6 +152,20 @@ def describe_error(error: BaseException) -> str:
     """Return the kind of an error and the first line of what it says."""
     line = (str(error).strip().splitlines() or [""])[0][:200].rstrip(". ")
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _read_points() -> Iterator[EntryPoint]:
+    """Yield the entry points of the installed packages; one whose metadata are broken hides no other."""
+    seen: set[str] = set()
+    for package in distributions():
+        try:
+            name = re.sub(r"[-_.]+", "-", package.name).lower()
+            points = list(package.entry_points.select(group=GROUP))
+        except Exception:  # files that are cut, or were never text
+            continue
+        if name not in seen:  # the first on the path is the one that Python imports
+            seen.add(name)
+            yield from points
 
 
 def _find_problem(point: EntryPoint, twins: list[EntryPoint]) -> str | None:

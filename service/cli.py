@@ -336,6 +336,7 @@ def export(folder: Path, file_format: Format, target: Path, tasks: str | None, f
 )
 @click.option("--raw", is_flag=True, help="Also write the numbers: classes as PNG, everything else as .npy.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
+@_code
 @_device
 @_json
 @click.pass_obj

@@ -70,6 +70,16 @@ def test_any_metadata_can_be_listed(name: str, target: str) -> None:
     assert (listed.name, listed.target) == (name, target)
 
 
+@pytest.mark.parametrize("content", [b"[bmtas.backbones]\nno equals sign\n", b"\xff\xfe\x00", b"[[[", b""])
+def test_package_with_broken_metadata_hides_no_other(wild: WildPackage, content: bytes) -> None:
+    """It is left out, and all others are listed."""
+    metadata = wild.folder / "broken-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_bytes(content)
+    assert "resnext" in {backbone.name for backbone in list_foreign()}
+
+
 def test_clash_is_refused_when_asked_for(wild: WildPackage) -> None:
     """A name that nothing else has is refused with the reason of the list."""
     wild.add("flat", "wild_networks")
