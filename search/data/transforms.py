@@ -1,13 +1,13 @@
 """Resizing and random augmentation of samples, labels included: flip, scale, crop and pad.
 
 torch's own operators do the sampling: smooth for images, by the nearest pixel for labels, so that no label value arises
-that was not there. Source: the training recipe of Bruggemann et al., BMVC 2020, section 4.
+that was not there; edges stay lines where an image shrinks. Source: the recipe of Bruggemann et al., BMVC 2020, sec. 4.
 Shapes: C channels, H W pixels of the input; maps are as `search.data.compact` describes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 from search.data.catalogue import IGNORE_LABEL, TaskKind
 
 IMAGE = "image"
+_Sampling = Callable[[Tensor, tuple[int, int]], Tensor]
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
@@ -75,7 +76,8 @@ def augment(
             out[name] = value
             continue
         fill = mean_C if name == IMAGE else torch.tensor([float(IGNORE_LABEL)])
-        moved = _move(value if value.dim() == 3 else value[None], augmentation, fill, smooth=name == IMAGE)
+        sampling = _SAMPLINGS.get("image" if name == IMAGE else kinds[name], _resize_nearest)
+        moved = _move(value if value.dim() == 3 else value[None], augmentation, fill, sampling)
         changed = moved if name == IMAGE else _change_values(moved, kinds[name], augmentation)
         out[name] = changed.view(value.shape)
     return out
@@ -85,8 +87,12 @@ def resize(sample: Mapping[str, Tensor], kinds: Mapping[str, TaskKind], size: tu
     """Return a sample in another size (H, W); metres stay metres, since the view stays the same."""
     out = {}
     for name, value in sample.items():
-        dense = name == IMAGE or kinds[name] != "classification"
-        out[name] = _resize_map(value, size, smooth=name == IMAGE) if dense else value
+        kind = "image" if name == IMAGE else kinds[name]
+        if kind == "classification" or value.shape[-2:] == size:
+            out[name] = value
+        else:
+            resized = _SAMPLINGS.get(kind, _resize_nearest)(value.view(-1, *value.shape[-2:]), size)
+            out[name] = resized.view(*value.shape[:-2], *size)
     return out
 
 
@@ -102,10 +108,11 @@ def _draw_offset(side: int, scale: float, share: float) -> int:
     return offset if slack > 0 else -offset
 
 
-def _move(map_CHW: Tensor, augmentation: Augmentation, fill_C: Tensor, *, smooth: bool) -> Tensor:
+def _move(map_CHW: Tensor, augmentation: Augmentation, fill_C: Tensor, sampling: _Sampling) -> Tensor:
     """Return a map resized and seen through the window; what lies outside has the value to fill with."""
     size = int(map_CHW.shape[1]), int(map_CHW.shape[2])
-    resized_CHW = _resize_map(map_CHW, scale_size(size, augmentation.scale), smooth=smooth)
+    scaled = scale_size(size, augmentation.scale)
+    resized_CHW = map_CHW if scaled == size else sampling(map_CHW, scaled)
     top, left = augmentation.top, augmentation.left
     seen_CHW = resized_CHW[:, max(top, 0) : top + size[0], max(left, 0) : left + size[1]]
     if seen_CHW.shape[1:] != size:
@@ -119,18 +126,32 @@ def _move(map_CHW: Tensor, augmentation: Augmentation, fill_C: Tensor, *, smooth
     return seen_CHW.flip(-1) if augmentation.flip else seen_CHW.clone()
 
 
-def _resize_map(value: Tensor, size: tuple[int, int], *, smooth: bool) -> Tensor:
-    """Return a map (C, H, W) or (H, W) in another size; an image is averaged over all that falls into a pixel."""
-    if value.shape[-2:] == size:
-        return value
-    map_1CHW = value.view(1, -1, *value.shape[-2:])
-    if smooth:
-        # With its channels last, torch has a fast path for bytes.
-        map_1CHW = map_1CHW.contiguous(memory_format=torch.channels_last)
-        resized = functional.interpolate(map_1CHW, size, mode="bilinear", antialias=True)
-    else:
-        resized = functional.interpolate(map_1CHW, size, mode="nearest-exact")
-    return resized.reshape(*value.shape[:-2], *size)
+def _resize_smoothly(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return an image in another size, averaged over all that falls into a pixel."""
+    # With its channels last, torch has a fast path for bytes.
+    image_1CHW = image_CHW[None].contiguous(memory_format=torch.channels_last)
+    return functional.interpolate(image_1CHW, size, mode="bilinear", antialias=True)[0].contiguous()
+
+
+def _resize_nearest(label_CHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a label in another size, each pixel that of the pixel which holds its centre."""
+    return functional.interpolate(label_CHW[None], size, mode="nearest-exact")[0]
+
+
+def _resize_edges(label_1HW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return edges in another size: where they shrink, every pixel that an edge falls into is one.
+
+    By the nearest pixel alone, lines one pixel wide would turn into dashes, and every other upright one would vanish.
+    """
+    resized_1HW = _resize_nearest(label_1HW, size)
+    if any(new < old for new, old in zip(size, label_1HW.shape[1:], strict=True)):
+        rows, cols = (label_1HW[0] == 1).nonzero(as_tuple=True)
+        resized_1HW[0, rows * size[0] // label_1HW.shape[1], cols * size[1] // label_1HW.shape[2]] = 1
+    return resized_1HW
+
+
+_SAMPLINGS: Mapping[str, _Sampling] = {"image": _resize_smoothly, "edge": _resize_edges}
+"""How maps are resized that are not resized by the nearest pixel."""
 
 
 def _change_values(label: Tensor, kind: TaskKind, augmentation: Augmentation) -> Tensor:

@@ -90,7 +90,7 @@ def place(native_size: tuple[int, int], form: InputForm) -> Placement:
 
 
 def fit_sample(sample: Sample, tasks: Sequence[TaskInfo], form: InputForm) -> Arrays:
-    """Return a sample as the network sees it: the image smoothly scaled, labels taken from the nearest pixel.
+    """Return a sample as the network sees it: the image smoothly scaled, labels of the nearest pixel.
 
     Metres stay metres and directions stay directions, since the view stays the same. Labels outside of a padded image
     are ignored; a task without a label has no array.
@@ -119,6 +119,8 @@ def fit_sample(sample: Sample, tasks: Sequence[TaskInfo], form: InputForm) -> Ar
         elif task.kind == "normals":
             normals_HWC = _fit_label(label, placement, form.size).astype(np.float16)
             arrays[task.name] = np.ascontiguousarray(normals_HWC.transpose(2, 0, 1))
+        elif task.kind == "edge":
+            arrays[task.name] = _fit_edges(label, placement, form.size)
         else:
             dtype = np.float32 if task.kind == "depth" else np.uint8
             arrays[task.name] = _fit_label(label, placement, form.size).astype(dtype, copy=False)
@@ -155,6 +157,19 @@ def _fit_label(label_hw: NDArray[Any], placement: Placement, size: tuple[int, in
         return inside_HW
     out_HW = np.full((*size, *label_hw.shape[2:]), IGNORE_LABEL, dtype=label_hw.dtype)
     out_HW[: placement.size[0], : placement.size[1]] = inside_HW
+    return out_HW
+
+
+def _fit_edges(label_hw: NDArray[Any], placement: Placement, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return edges inside the input: where they shrink, every pixel that an edge falls into is one.
+
+    By the nearest pixel alone, lines one pixel wide would turn into dashes.
+    """
+    out_HW = _fit_label(label_hw, placement, size).astype(np.uint8, copy=False)
+    if any(factor < 1 for factor in placement.scale):
+        rows, cols = np.nonzero(label_hw == 1)
+        (height, width), (own_height, own_width) = placement.size, placement.native_size
+        out_HW[rows * height // own_height, cols * width // own_width] = 1
     return out_HW
 
 

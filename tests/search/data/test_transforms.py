@@ -53,8 +53,16 @@ def _plain_label(label: Tensor, kind: TaskKind, done: Augmentation) -> Tensor:
                 value = value / done.scale
             if kind == "normals" and done.flip and value[0] != 255:
                 value[0] = -value[0]
+            if kind == "edge" and done.scale < 1 and (large_row, large_col) in _shrunk_edges(label, scaled):
+                value[0] = 1
             out[:, row, col] = value
     return out
+
+
+def _shrunk_edges(label: Tensor, size: tuple[int, int]) -> set[tuple[int, int]]:
+    """Return the pixels of a smaller label (1, H, W) that an edge falls into."""
+    pixels = (label[0] == 1).nonzero().tolist()
+    return {(row * size[0] // label.shape[1], col * size[1] // label.shape[2]) for row, col in pixels}
 
 
 sides = st.integers(1, 14)
@@ -84,7 +92,11 @@ def test_resized_labels_are_those_of_the_nearest_pixels(own: tuple[int, int], wa
     out = resize(sample, KINDS, wanted)
     rows, cols = ((2 * torch.arange(new) + 1) * old // (2 * new) for new, old in zip(wanted, own, strict=True))
     for name in DENSE:
-        assert torch.equal(out[name], sample[name][..., rows[:, None], cols]), name
+        nearest = sample[name][..., rows[:, None], cols].clone()
+        if name == "edge" and (wanted[0] < own[0] or wanted[1] < own[1]):
+            for row, col in _shrunk_edges(sample[name][None], wanted):
+                nearest[row, col] = 1
+        assert torch.equal(out[name], nearest), name
     assert out["image"].shape == (3, *wanted)
     assert out["scene"] == 3
 
@@ -170,6 +182,19 @@ def test_fine_stripes_turn_grey_where_an_image_shrinks() -> None:
     stripes[:, ::2] = 255
     out = resize({"image": stripes}, {}, (16, 16))["image"][:, 1:-1]
     assert 110 < out.min() <= out.max() < 145
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75])
+def test_lines_stay_lines_where_an_image_shrinks(scale: float) -> None:
+    """Every row of an upright line one pixel wide has an edge, wherever the line stands; none gets two pixels wide."""
+    size = scale_size((24, 24), scale)
+    for col in range(24):
+        line = torch.zeros(24, 24, dtype=torch.uint8)
+        line[:, col] = 1
+        shrunk = resize({"edge": line}, KINDS, size)["edge"]
+        assert (shrunk.sum(1) >= 1).all()
+        assert (shrunk.sum(1) <= 2).all()
+        assert (shrunk.sum(1) == 1).all() or scale != 0.5
 
 
 def test_sizes_are_rounded_to_whole_pixels() -> None:

@@ -72,6 +72,18 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
         assert arrays["native size"].tolist() == [5, 7]
 
 
+@pytest.mark.parametrize("fit", ["resize", "pad"])
+def test_lines_stay_lines_in_a_smaller_input(fit: Fit) -> None:
+    """Fine contours of a large photograph are not thinned out to dashes; ignored pixels stay ignored elsewhere."""
+    edges = np.zeros((90, 120), dtype=np.uint8)
+    edges[:, 37], edges[50], edges[:9] = 1, 1, 255
+    label = fit_sample(_sample(90, 120, {"edge": edges}), [EDGE], InputForm((30, 40), fit))["edge"]
+    assert (label[3:, 37 // 3] == 1).all()
+    assert (label[50 // 3] == 1).all()
+    assert (label[:3, :12] == 255).all()
+    assert (label == 1).sum() == 27 + 40 - 1
+
+
 def test_around_a_padded_image_is_its_mean_colour() -> None:
     """The image keeps its own pixels, so that nothing is smoothed that need not be."""
     sample = _sample(4, 6)

@@ -131,7 +131,7 @@ def see(values: NDArray[Any], task: str, augmentation: Augmentation) -> NDArray[
 @CASES
 @pytest.mark.parametrize("fit", ["pad", "resize"])
 def test_augmentation_changes_values_as_the_view_changes(tmp_path: Path, name: str, fit: Fit) -> None:
-    """Mirrored, scaled, cropped or padded: x of normals is negated, depth divided, edges stay lines, all else as its pixel."""
+    """Mirrored, scaled, cropped or padded: x of normals is negated, depth divided, edges stay lines."""
     info, data = load(tmp_path, name, fit=fit)
     still = data.batch([0])
     seen = set()
