@@ -143,11 +143,14 @@ def _resize_edges(label_1HW: Tensor, size: tuple[int, int]) -> Tensor:
 
     By the nearest pixel alone, lines one pixel wide would turn into dashes, and every other upright one would vanish.
     """
-    resized_1HW = _resize_nearest(label_1HW, size)
-    if any(new < old for new, old in zip(size, label_1HW.shape[1:], strict=True)):
+    height, width = label_1HW.shape[1:]
+    small = min(size[0], height), min(size[1], width)
+    if small != (height, width):
+        shrunk_1HW = _resize_nearest(label_1HW, small)
         rows, cols = (label_1HW[0] == 1).nonzero(as_tuple=True)
-        resized_1HW[0, rows * size[0] // label_1HW.shape[1], cols * size[1] // label_1HW.shape[2]] = 1
-    return resized_1HW
+        shrunk_1HW[0, rows * small[0] // height, cols * small[1] // width] = 1
+        label_1HW = shrunk_1HW
+    return _resize_nearest(label_1HW, size)
 
 
 _SAMPLINGS: Mapping[str, _Sampling] = {"image": _resize_smoothly, "edge": _resize_edges}

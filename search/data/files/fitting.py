@@ -7,7 +7,7 @@ Shapes: C channels, H W pixels of the input, h w of the image in its own size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -165,12 +165,12 @@ def _fit_edges(label_hw: NDArray[Any], placement: Placement, size: tuple[int, in
 
     By the nearest pixel alone, lines one pixel wide would turn into dashes.
     """
-    out_HW = _fit_label(label_hw, placement, size).astype(np.uint8, copy=False)
-    if any(factor < 1 for factor in placement.scale):
-        rows, cols = np.nonzero(label_hw == 1)
-        (height, width), (own_height, own_width) = placement.size, placement.native_size
-        out_HW[rows * height // own_height, cols * width // own_width] = 1
-    return out_HW
+    (height, width), own = placement.size, placement.native_size
+    small = min(height, own[0]), min(width, own[1])
+    shrunk_HW = label_hw[_nearest(small[0], own[0])[:, None], _nearest(small[1], own[1])].astype(np.uint8)
+    rows, cols = np.nonzero(label_hw == 1)
+    shrunk_HW[rows * small[0] // own[0], cols * small[1] // own[1]] = 1
+    return _fit_label(shrunk_HW, replace(placement, native_size=small), size)
 
 
 def _nearest(new_side: int, own_side: int) -> NDArray[np.int64]:

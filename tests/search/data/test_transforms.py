@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -93,9 +95,14 @@ def test_resized_labels_are_those_of_the_nearest_pixels(own: tuple[int, int], wa
     rows, cols = ((2 * torch.arange(new) + 1) * old // (2 * new) for new, old in zip(wanted, own, strict=True))
     for name in DENSE:
         nearest = sample[name][..., rows[:, None], cols].clone()
-        if name == "edge" and (wanted[0] < own[0] or wanted[1] < own[1]):
-            for row, col in _shrunk_edges(sample[name][None], wanted):
-                nearest[row, col] = 1
+        if name == "edge":
+            small = min(wanted[0], own[0]), min(wanted[1], own[1])
+            fallen = _shrunk_edges(sample[name][None], small)
+            for row, col in product(range(wanted[0]), range(wanted[1])):
+                place = tuple(
+                    (2 * at + 1) * old // (2 * new) for at, old, new in zip((row, col), small, wanted, strict=True)
+                )
+                nearest[row, col] = 1 if place in fallen else nearest[row, col]
         assert torch.equal(out[name], nearest), name
     assert out["image"].shape == (3, *wanted)
     assert out["scene"] == 3

@@ -84,6 +84,16 @@ def test_lines_stay_lines_in_a_smaller_input(fit: Fit) -> None:
     assert (label == 1).sum() == 27 + 40 - 1
 
 
+def test_lines_stay_lines_where_one_side_grows_and_the_other_shrinks() -> None:
+    """Neither gaps nor dots, whatever the stretching."""
+    edges = np.zeros((60, 30), dtype=np.uint8)
+    edges[:, 7], edges[21] = 1, 1
+    label = fit_sample(_sample(60, 30, {"edge": edges}), [EDGE], InputForm((30, 90)))["edge"]
+    assert (label[:, 21:24] == 1).all()
+    assert (label[10] == 1).all()
+    assert (label == 1).sum() == 30 * 3 + 90 - 3
+
+
 def test_around_a_padded_image_is_its_mean_colour() -> None:
     """The image keeps its own pixels, so that nothing is smoothed that need not be."""
     sample = _sample(4, 6)
