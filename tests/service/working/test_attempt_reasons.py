@@ -10,6 +10,7 @@ from db.records.states import Reason
 from models.errors import ModelsError
 from search.errors import (
     BudgetError,
+    CrewLostError,
     DatasetError,
     DivergedError,
     StateFileError,
@@ -43,6 +44,7 @@ def caused_by(error: Exception, cause: BaseException) -> Exception:
         (DatasetError("It is gone."), Reason.BAD_DATASET),
         (UnknownNameError("No such dataset."), Reason.BAD_DATASET),
         (UnschedulableError("No machine."), Reason.UNSCHEDULABLE),
+        (CrewLostError("Process 2 was ended."), Reason.INTERNAL),
         (BudgetError("Too low."), Reason.BAD_SPEC),
         (StateFileError("Corrupt."), Reason.BAD_SPEC),
         (ModelsError("No such backbone."), Reason.BAD_SPEC),
