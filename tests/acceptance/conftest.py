@@ -37,6 +37,8 @@ SHORT_LEASE_SECONDS = 5.0  # for tests that wait until one has run out
 BACKOFF_SECONDS = 0.2
 HEARTBEAT_SECONDS = 0.2  # a search lasts two seconds, and is to be disturbed in its midst
 PATIENCE_S = 240.0  # for a machine that is busy with other things
+DATABASES = ("sqlite", pytest.param("postgres", marks=pytest.mark.soak))
+"""What the dearest tests run on: each once in CI, and on the other kind of database in the long forms."""
 Json = dict[str, Any]
 
 
@@ -337,10 +339,11 @@ def running_site(*options: str, **variables: str) -> Iterator[Site]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    """Return a running server on SQLite whose leases run out soon, without a worker yet."""
-    with running_site(BMTAS_LEASE_SECONDS=str(SHORT_LEASE_SECONDS)) as running:
+@pytest.fixture(params=DATABASES)
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Return a running server whose leases run out soon, without a worker yet."""
+    options = () if request.param == "sqlite" else ("--database", str(request.getfixturevalue("postgres_url")))
+    with running_site(*options, BMTAS_LEASE_SECONDS=str(SHORT_LEASE_SECONDS)) as running:
         yield running
 
 
@@ -372,10 +375,15 @@ def falling_site(own_postgres: PostgresCluster) -> Iterator[tuple[Site, Postgres
         yield running, own_postgres
 
 
-@pytest.fixture(scope="module")
-def ray_site() -> Iterator[Site]:
+@pytest.fixture(scope="module", params=DATABASES)
+def ray_site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Return a running server and a worker with a local Ray, shared by the tests of a file."""
-    with running_site() as running:
+    options: tuple[str, ...] = ()
+    if request.param == "postgres":
+        cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
+        cluster.execute("CREATE DATABASE ray_site TEMPLATE ready")
+        options = ("--database", cluster.url("ray_site"))
+    with running_site(*options) as running:
         running.start_worker("--executor", "ray", "--slots", "2")
         yield running
 

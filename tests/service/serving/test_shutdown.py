@@ -57,9 +57,9 @@ def busy_attempt(server: ServerProcess) -> Iterator[str]:
             told.result(60)
 
 
-def test_followers_miss_nothing_when_the_server_restarts(serve: Serve) -> None:
+def test_followers_miss_nothing_when_the_server_restarts(serve: Serve, database_url: str) -> None:
     """SIGTERM with twenty open streams: exit code 0 within ten seconds; each client comes back for the rest (A13)."""
-    server = serve().start()
+    server = serve("--database", database_url).start()
 
     def follow(job_id: str) -> list[int]:
         """Return the numbers of all events that a client saw."""
