@@ -108,7 +108,7 @@ class _Fetch:
             return digest
         part = self.work / f"{self.request.name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}.part"
         rule = AddressRule(named=self.request.source)
-        stage = f"download {self.request.name}"
+        stage = f"download {self.request.name} (MiB)"
         try:
             digest = Download(Wanted(source, self.request.sha256), part, rule, self._follow(stage)).run()
         except UnreachableError as error:
@@ -121,7 +121,7 @@ class _Fetch:
 
     def _unpack(self, archive: Path) -> None:
         """Unpack an archive, look whether it is the dataset, and move it into its place in one step."""
-        stage = f"unpack {self.request.name}"
+        stage = f"unpack {self.request.name} (MiB)"
         follow = self._follow(stage)
         with unpacked(archive, self.work, progress=lambda num_bytes: follow(num_bytes, None)) as folder:
             named = folder / self.target.name

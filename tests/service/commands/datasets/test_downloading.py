@@ -117,6 +117,18 @@ def test_servers_without_ranges_send_all_again(tmp_path: Path) -> None:
     check_whole(respond, tmp_path)
 
 
+def test_packed_files_stay_packed(tmp_path: Path) -> None:
+    """A server that calls a .tgz an encoding of something else does not have it unpacked on the way."""
+    whole = serve_ranges(CONTENT)
+
+    def respond(path: str, headers: dict[str, str]) -> Answer:
+        answer = whole(path, headers)
+        answer.headers["Content-Encoding"] = "gzip"
+        return answer
+
+    check_whole(respond, tmp_path)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_busy_servers_are_asked_again(tmp_path: Path, status: int) -> None:
     """A few times."""
