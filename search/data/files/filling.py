@@ -22,7 +22,7 @@ from search.data.files.sample_cache import SampleCache
 from search.data.files.sources import SampleSource
 from search.errors import DatasetError, SampleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever `fitting` gives other arrays for the same sample, or a source reads other labels from a file."""
 _THREADS_PER_PROCESS = 2
 _MOST_NAMED = 5
