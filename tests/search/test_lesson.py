@@ -142,10 +142,13 @@ def test_two_processes_agree_on_micro_batches() -> None:
 def test_two_processes_survive_a_stop(
     together: tuple[tuple[BranchedNetwork, History | None], MemoryReporter],
 ) -> None:
-    """Stopped before the fourth step and resumed by fresh processes, they end bit for bit where they would have."""
+    """Resumed by fresh processes they end bit for bit where they would have; one process goes on from it as well."""
     store, calls = MemoryStore(), iter([False] * 3 + [True])
     assert learn(surroundings(store, cancelled=lambda: next(calls)), 2)[1] is None
     assert list(store.contents) == ["training.state"]
+    elsewhere = MemoryStore()
+    elsewhere.contents |= store.contents
+    assert_close(together[0], learn(surroundings(elsewhere), 1))
     (network, history), (resumed, same) = together[0], learn(surroundings(store), 2)
     assert history == same
     assert all(map(torch.equal, network.state_dict().values(), resumed.state_dict().values()))
