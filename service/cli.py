@@ -95,7 +95,7 @@ _compile = click.option(
     "--compile",
     "compiled",
     is_flag=True,
-    help="Compile networks before they are trained: minutes at each start, faster steps on a GPU.",
+    help="Compile networks before they are trained: up to minutes at each start, for faster steps.",
 )
 _weights = click.option(
     "--weights",
