@@ -27,6 +27,7 @@ from search.results import WeightsNote
 from search.spec import WeightsSpec
 from search.weights_shelf import WeightsShelf
 
+_ZIP = b"PK\x03\x04"
 _MAX_ENTRIES = 20_000  # tensors of a file; resnet101 has 626
 
 
@@ -117,8 +118,9 @@ def _read_torch(path: Path) -> object:
 
 def _check_archive(path: Path) -> None:
     """Refuse a zip that would grow when it is read; torch.save compresses nothing."""
-    if not zipfile.is_zipfile(path):
-        return
+    with path.open("rb") as stream:
+        if stream.read(len(_ZIP)) != _ZIP:  # as torch itself tells its formats apart
+            return
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -225,3 +226,24 @@ def test_a_retraining_starts_from_weights_too(folder: Path) -> None:
             architecture, "digits", "smoke", 0, around(folder, ran, reporter, stop_at_the_first_step), weights
         )
     assert "tiny.pth" in next(event.text for event in reporter.events if isinstance(event, Message))
+
+
+@pytest.mark.parametrize("name", ["zip.pth", "legacy.pt", "plain.safetensors"])
+def test_random_damage_is_refused_or_harmless(tmp_path: Path, name: str) -> None:
+    """Whatever bytes are changed or cut off, reading ends in tensors or in a sentence that names the file."""
+    path, random, refusals = tmp_path / name, Random(3), list[str]()
+    if name == "plain.safetensors":
+        save_file(tiny_weights(), path)
+    else:
+        torch.save(tiny_weights(), path, _use_new_zipfile_serialization=name == "zip.pth")
+    whole = path.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole[: random.choice([len(whole), random.randrange(len(whole))])])
+        for _ in range(min(len(damaged), random.choice([1, 8, 50]))):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert all(isinstance(tensor, Tensor) for tensor in read_state_dict(path).values())
+        except WeightsError as error:
+            refusals.append(str(error))
+    assert all(str(path) in refusal for refusal in refusals)
