@@ -208,7 +208,8 @@ def test_a_killed_parent_leaves_no_orphans(tmp_path: Path) -> None:
     """When the process that looks after them is killed, the others end by themselves."""
     script = tmp_path / "orphanage.py"
     script.write_text(ORPHANAGE.format(folder=str(Path(__file__).parent)))
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+    variables = os.environ | {"TMPDIR": str(tmp_path)}  # what a killed process leaves goes with the test
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=variables) as parent:
         assert parent.stdout is not None
         children = [int(word) for word in parent.stdout.readline().split()]
         parent.kill()
