@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from search.data.files.reading_processes import map_in_processes
-from search.edge_counts import (
+from search.edges.counts import (
     EdgeCounts,
     EdgeImage,
     EdgeWork,

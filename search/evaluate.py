@@ -119,8 +119,8 @@ def _judge_with_edges(
     pairs: Iterable[tuple[str, Tensor, Tensor]], task_metrics: Mapping[str, Metric], num_processes: int
 ) -> None:
     """Add all pairs to their metrics, the edges of many images counted by several processes."""
-    from search.edge_counts import EdgeWork, count_work  # noqa: PLC0415 - scipy takes half a second
-    from search.edges import EdgeODS, list_images  # noqa: PLC0415
+    from search.edges.counts import EdgeWork, count_work  # noqa: PLC0415 - scipy takes half a second
+    from search.edges.ods import EdgeODS, list_images  # noqa: PLC0415
 
     def list_edges() -> Iterator[EdgeWork]:
         """Yield the images with edges, and add all else on the way."""

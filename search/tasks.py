@@ -100,10 +100,10 @@ def build_metric(task: TaskInfo, *, in_full: bool = False) -> metrics.Metric:
         case "saliency":
             return metrics.SaliencyMaxIoU()
         case "edge":
-            from search import edges  # noqa: PLC0415 - scipy takes half a second, and few jobs have edges
+            from search.edges import ods  # noqa: PLC0415 - scipy takes half a second, and few jobs have edges
 
-            num_thresholds = edges.PAPER_NUM_THRESHOLDS if in_full else edges.DEFAULT_NUM_THRESHOLDS
-            return edges.EdgeODS(num_thresholds=num_thresholds, max_distance=task.edge_tolerance)
+            num_thresholds = ods.PAPER_NUM_THRESHOLDS if in_full else ods.DEFAULT_NUM_THRESHOLDS
+            return ods.EdgeODS(num_thresholds=num_thresholds, max_distance=task.edge_tolerance)
         case "normals":
             return metrics.MeanAngularError()
         case "depth":

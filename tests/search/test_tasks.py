@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from search.data.catalogue import DATASETS, TaskInfo, TaskKind
-from search.edges import EdgeODS
+from search.edges.ods import EdgeODS
 from search.errors import SettingError
 from search.tasks import KINDS, build_loss, build_metric, get_loss_weight, has_labels
 

@@ -17,8 +17,8 @@ from scipy.sparse.csgraph import maximum_flow
 from scipy.spatial import cKDTree
 from skimage.morphology import thin
 
-from search.edge_matching import Near, count_matched
-from search.edge_thinning import thin_at_thresholds
+from search.edges.matching import Near, count_matched
+from search.edges.thinning import thin_at_thresholds
 
 FloatImage = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

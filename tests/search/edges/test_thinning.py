@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.morphology import thin
 
-from search.edge_thinning import thin_at_thresholds
+from search.edges.thinning import thin_at_thresholds
 
 FEW = settings(max_examples=25, deadline=None)
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from search.edge_counts import match_size
-from search.edge_matching import GrowingMatching, count_matched
+from search.edges.counts import match_size
+from search.edges.matching import GrowingMatching, count_matched
 
 
 def find_plainly(near: list[list[int]], num_true: int, there: set[int]) -> int:

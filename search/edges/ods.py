@@ -1,6 +1,6 @@
 """Edge quality as odsF: the F-measure of thinned edges matched one to one, at the data set's best threshold.
 
-Neighbours: `search.edge_counts` counts the pixels of an image, here they are added up. Legend: B batch, H W pixels.
+Neighbours: `search.edges.counts` counts the pixels of an image, here they are added up. Legend: B batch, H W pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from search.data.catalogue import IGNORE_LABEL
-from search.edge_counts import EdgeCounts, EdgeImage, FloatImage, count_image
+from search.edges.counts import EdgeCounts, EdgeImage, FloatImage, count_image
 from search.errors import DatasetError
 from search.results import MetricDetails, SideFigure
 

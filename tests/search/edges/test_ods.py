@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import edge_counts, edges
+from search.edges import counts as edge_counts
+from search.edges import ods as edges
 from search.errors import DatasetError
 
 FEW = settings(max_examples=15, deadline=None)
