@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 
 from search.data.files.mat_files import read_mat
 from search.errors import SampleError
@@ -93,6 +94,31 @@ def test_bytes_in_the_other_order_are_read(tmp_path: Path) -> None:
     content = b"".join(struct.pack(">II", kind, len(part)) + part + b"\0" * (-len(part) % 8) for kind, part in parts)
     (tmp_path / "a.mat").write_bytes(head + struct.pack(">II", 14, len(content)) + content)
     np.testing.assert_array_equal(np.asarray(read_mat(tmp_path / "a.mat", "x")), [[1.5, -2]])
+
+
+@pytest.mark.parametrize("value", [np.eye(3) * 1j, csc_matrix(np.eye(3))], ids=["complex", "sparse"])
+def test_numbers_of_other_kinds_are_refused(tmp_path: Path, value: object) -> None:
+    """No label is complex or sparse."""
+    with pytest.raises(SampleError, match="sparse or complex"):
+        read_mat(write_mat(tmp_path / "a.mat", x=value), "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (pack_file(struct.pack("<II", 9, 8) + bytes(8)), "no matrix"),
+        (pack_file(struct.pack("<II", 15, 20) + zlib.compress(struct.pack("<II", 9, 8) + bytes(8))[:20]), "MATLAB"),
+        (pack_file(struct.pack("<II", 14, 16) + struct.pack("<II", 6, 8) + bytes(8)), "without flags"),
+        (pack_file(struct.pack("<HHI", 14, 9, 0)), "announces more"),
+        (pack_file(pack_matrix(2, (1, 1), b"")), "MATLAB"),
+        (pack_file(pack_matrix(6, (1,), bytes(8))), "announces the size"),
+    ],
+)
+def test_broken_structure_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    """Elements of other kinds, matrices without a head, sizes beyond the end."""
+    (tmp_path / "a.mat").write_bytes(content)
+    with pytest.raises(SampleError, match=reason):
+        read_mat(tmp_path / "a.mat", "x")
 
 
 def test_missing_variables_are_named(tmp_path: Path) -> None:
