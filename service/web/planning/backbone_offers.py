@@ -104,7 +104,7 @@ class BackboneOffers:
     def describe_all(self, ended: threading.Event) -> None:
         """Find out what is not known yet of the backbones of installed packages, for the list."""
         for offered in self.list():
-            if not ended.is_set() and offered.info is None and not offered.problem:
+            if not ended.is_set() and offered.info is None:
                 try:
                     self.get(offered.name)
                 except ProblemError as problem:
@@ -113,7 +113,7 @@ class BackboneOffers:
     def _offer(self, foreign: ForeignBackbone, facts: dict[str, FactRecord]) -> OfferedBackbone:
         """Return what is known of a backbone of another package."""
         known = facts.get(_name_fact(foreign.name, (), None, None))
-        description, problem = self._read(known, foreign)
+        description, problem = self._read(known, foreign, also_old=True)
         return OfferedBackbone(
             foreign.name,
             foreign.package,
@@ -152,12 +152,17 @@ class BackboneOffers:
         self._store.put_fact(FACT_KIND, fact_name, _fingerprint(foreign), document)
         return description, problem
 
-    def _read(self, fact: FactRecord | None, foreign: ForeignBackbone) -> tuple[BackboneDescription | None, str]:
-        """Return the description that a fact holds, or the problem that it tells; neither where it says nothing now."""
+    def _read(
+        self, fact: FactRecord | None, foreign: ForeignBackbone, *, also_old: bool = False
+    ) -> tuple[BackboneDescription | None, str]:
+        """Return the description that a fact holds, or the problem that it tells; neither where it says nothing now.
+
+        Old problems are worth showing, but whoever wants the backbone is to look again.
+        """
         if fact is None or fact.fingerprint != _fingerprint(foreign):
             return None, ""
         if "problem" in fact.document:
-            fresh = self._store.now() - fact.created_at < _PROBLEM_KEPT
+            fresh = also_old or self._store.now() - fact.created_at < _PROBLEM_KEPT
             return None, str(fact.document["problem"]) if fresh else ""
         try:
             return BackboneDescription.model_validate_json(json.dumps(dict(fact.document))), ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_facts_are_asked_for_once(package: Path, store: MemoryStore) -> None:
     assert (after.info is not None, describer.asked, "wild_module" in sys.modules) == (True, 2, False)
 
 
+def test_a_server_gets_to_know_them_at_its_start(package: Path, store: MemoryStore) -> None:
+    """What is known already is not asked for; a broken one is no reason to stop, the end of the server is."""
+    describer, ended = Describer(), threading.Event()
+    offers = BackboneOffers(store, describer)
+    describer.error = BackboneDescriptionError("It is broken. Mend it.")
+    offers.describe_all(ended)
+    describer.error = None
+    offers.describe_all(ended)
+    assert describer.asked == 1
+    assert not any(row.info for row in offers.list() if row.package)
+    ended.set()
+    BackboneOffers(MemoryStore(), describer).describe_all(ended)
+    assert describer.asked == 1
+
+
 def test_another_version_is_asked_anew(package: Path, store: MemoryStore) -> None:
     """What was found out holds for the package as it was installed then."""
     describer = Describer()
@@ -115,6 +131,7 @@ def test_a_broken_package_is_a_problem_of_the_field(
     assert describer.asked == 1
     assert next(row.problem for row in offers.list() if row.package) == str(error)
     time[0] += timedelta(seconds=31)
+    assert next(row.problem for row in offers.list() if row.package) == str(error)
     describer.error = None
     assert offers.get("wild_net").summary == "two blocks"
 
