@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from models.blocks import ASPP, init_like_torchvision, without_last_affine
 from models.catalogue import BackboneInfo
@@ -104,6 +105,11 @@ def load_custom(foreign: ForeignBackbone) -> Backbone:
             raise CutError(f"Backbone '{foreign.name}' cannot be searched. {error}") from None
         except ForeignBackboneError as error:
             raise ForeignBackboneError(f"Backbone '{foreign.name}' ({foreign.target}) is of no use: {error}.") from None
+        except Exception as error:  # code of others can fail in more ways than can be foreseen
+            raise CutError(
+                f"Backbone '{foreign.name}' cannot be searched: looking into it ended with {describe_error(error)}. "
+                "Give a plain nn.Module, neither compiled, scripted nor wrapped."
+            ) from error
 
 
 def build_custom(name: str, settings: CustomBackbone, first: object = None) -> Backbone:
@@ -127,6 +133,7 @@ def _build(name: str, settings: CustomBackbone, first: object) -> Backbone:
     make = partial(_make, settings.build)
     network = _check_network(_call(settings.build) if first is None else first)
     module = as_module(network)
+    _check_parameters(module)
     shapes = _list_shapes(module)
     _check_tensors(module)
     _check_independent(module, make())
@@ -218,6 +225,17 @@ def _check_network(given: object) -> Network:
     if isinstance(given, nn.Module | list | tuple):
         return given
     raise ForeignBackboneError(f"its callable must return an nn.Module or a list of them, got {type(given).__name__}")
+
+
+def _check_parameters(module: nn.Module) -> None:
+    """Refuse a network that has no shapes yet, or no parameters at all."""
+    lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
+    if lazy is not None:
+        raise CutError(
+            f"Its parameter '{lazy}' has no shape before a first run. Let the callable run it once, or give it."
+        )
+    if next(module.parameters(), None) is None:
+        raise CutError("It has no parameters, so there is nothing to search.")
 
 
 def _check_tensors(module: nn.Module) -> None:

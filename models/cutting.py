@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from models.errors import CutError
 from models.tracing import Trace, find_tensor, run_values
 
+_WEIGHING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 SIDES = (64, 128, 224, 32, 256, 28, 96, 299, 384, 512)
 """Sides of the images that a network is tried on, in pixels: cheap ones and those of well-known training sets."""
 
@@ -245,9 +246,10 @@ def _check_output(trace: Trace) -> None:
     """Refuse a network that gives something else than one tensor."""
     given = trace.steps[-1].args[0]
     if not isinstance(given, fx.Node):
-        kind = f"a {type(given).__name__}" + (f" of {len(given)}" if isinstance(given, tuple | list | dict) else "")
+        kind = type(given).__name__.removeprefix("immutable_")
+        number = f" of {len(given)}" if isinstance(given, tuple | list | dict) else ""
         raise CutError(
-            f"A backbone gives one output, but {type(trace.module).__name__} gives {kind} "
+            f"A backbone gives one output, but {type(trace.module).__name__} gives a {kind}{number} "
             f"{trace.describe(trace.steps[-1])}. Let it return the one tensor that the others are computed from."
         )
 
@@ -284,6 +286,7 @@ def explain_gap(trace: Trace, first: int, end: int) -> str:
 def count_weights(module: nn.Module) -> int:
     """Return how many convolutions, linear and other weighing layers a module holds."""
     return sum(
-        any(name.endswith("weight") and weight.dim() > 1 for name, weight in part.named_parameters(recurse=False))
+        isinstance(part, _WEIGHING)
+        or any(name.endswith("weight") and weight.dim() > 1 for name, weight in part.named_parameters(recurse=False))
         for part in module.modules()
     )

@@ -140,11 +140,12 @@ def _keep_block_borders(found: Survey) -> list[Cut]:
     positions = [cut.position for cut in found.cuts]
 
     def is_whole(call: Call) -> bool:
-        """Return whether a call is of a module with several weighing layers and no cut inside."""
+        """Return whether a call is of a module with several weighing layers and no cut between any of them."""
         if isinstance(trace.module.get_submodule(call.path), _CONTAINERS) or call.first > last:
             return False
-        inside = any(call.first <= at < call.end and trace.steps[at] is not call.result for at in positions)
-        return not inside and sum(weights[call.first : call.end]) > 1
+        total = sum(weights[call.first : call.end])
+        before = [sum(weights[call.first : at + 1]) for at in positions if call.first <= at < call.end]
+        return total > 1 and all(count in (0, total) for count in before)
 
     whole = [call for call in trace.calls if is_whole(call)]
     # A stage of a single block is no kind of block: what counts is the inner one, which holds all there is.
@@ -260,11 +261,9 @@ def _check(found: Survey, stem_end: Cut, ends: Sequence[Cut]) -> None:
     name = type(found.trace.module).__name__
     _check_no_valley(found, [stem_end, *ends])
     if len(ends) < MIN_LAYERS:
-        borders = [-1, *(cut.position for cut in found.cuts)]
-        first, end = max(pairwise(borders), key=lambda pair: pair[1] - pair[0])
         raise CutError(
             f"A search needs at least {MIN_LAYERS} layers behind the stem, but {name} can be cut only behind: "
-            f"{', '.join(cut.name for cut in found.cuts)}. {explain_gap(found.trace, first + 1, end + 1)} "
+            f"{', '.join(cut.name for cut in found.cuts)}. {_explain_few(found)} "
             "Write the encoder so that nothing reaches around its blocks, or name finer ones."
         )
     for before, after in pairwise([stem_end, *ends]):
@@ -274,6 +273,18 @@ def _check(found: Survey, stem_end: Cut, ends: Sequence[Cut]) -> None:
                 f"{before.stride} behind '{before.name}' to {after.stride} behind '{after.name}'. Leave out what comes "
                 "after the smallest maps: decoders are added by bmtas."
             )
+
+
+def _explain_few(found: Survey) -> str:
+    """Return the sentence that says what keeps a network from being cut more often."""
+    last = found.cuts[-1].position
+    later = [position for position in found.reasons if position > last]
+    if later:
+        step = found.trace.steps[later[0]]
+        return f"Behind '{name_step(found.trace, step)}' {found.trace.describe(step)}, {found.reasons[later[0]]}."
+    borders = [cut.position for cut in found.cuts] + [len(found.trace.steps) - 2]
+    first, end = max(pairwise(borders), key=lambda pair: pair[1] - pair[0])
+    return explain_gap(found.trace, first + 1, end + 1)
 
 
 def _check_nothing_lost(found: Survey) -> None:

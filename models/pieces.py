@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from models.blocks import NORMS
 from models.cutting import find_dependents
@@ -92,10 +92,11 @@ def check_same(module: nn.Module, pieces: Pieces, image_BCHW: Tensor) -> None:
         results = []
         for steps in ([module], [*stages, assemble(tail, module)]):
             _set_buffers(module, kept)
-            results.append([_run_chain(steps, image_BCHW), *_copy_buffers(module).values()])
+            results.append([*_run_chain(steps, image_BCHW), *_copy_buffers(module).values()])
         _set_buffers(module, kept)
         module.train(was_training)
-        if not all(_equal(first, second) for first, second in zip(*results, strict=True)):
+        same = len(results[0]) == len(results[1])
+        if not same or not all(_equal(first, second) for first, second in zip(*results, strict=True)):
             raise CutError(
                 f"The pieces of {type(module).__name__} must give what it gives itself, but in "
                 f"{'training' if training else 'evaluation'} they differ. Check whether its forward draws random "
@@ -218,19 +219,18 @@ def _extract(trace: Trace, first: int, end: int) -> fx.Graph:
     for step in trace.steps[first:end]:
         if step in depends and step.op not in ("placeholder", "output"):
             copies[step] = graph.node_copy(step, copy_of)
-    last = trace.steps[-1] if end == len(trace.steps) else None
-    given = trace.steps[end - 1] if last is None else cast(fx.Node, last.args[0])
-    graph.output(copy_of(given))
+    whole = end == len(trace.steps)
+    graph.output(fx.node.map_arg(trace.steps[-1].args[0] if whole else trace.steps[end - 1], copy_of))
     return graph
 
 
-def _run_chain(steps: Sequence[nn.Module], image_BCHW: Tensor) -> Tensor:
-    """Return what a chain of modules gives, always with the same random numbers."""
+def _run_chain(steps: Sequence[nn.Module], image_BCHW: Tensor) -> list[Tensor]:
+    """Return the tensors that a chain of modules gives, always with the same random numbers."""
     with torch.no_grad(), same_randomness(0):
-        value = image_BCHW.clone()
+        value: object = image_BCHW.clone()
         for step in steps:
             value = step(value)
-        return value
+        return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
 def _copy_buffers(module: nn.Module) -> dict[str, Tensor]:

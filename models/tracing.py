@@ -22,7 +22,7 @@ from models.errors import CutError
 from models.foreign import describe_error
 
 Kinds = frozenset[type[nn.Module]]
-_OWN_FILES = (str(Path(torch.__file__).parent), __file__)
+_OWN_FILES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def _mode(module: nn.Module, *, training: bool) -> Iterator[None]:
 
 def _find_place(frame: Any) -> tuple[str, int] | None:
     """Return file and line of the innermost frame of a person's code."""
-    while frame is not None:
+    while frame is not None and frame.f_code is not _attempt.__code__:  # whoever asked for the trace has no part in it
         file = frame.f_code.co_filename
         if not file.startswith(_OWN_FILES) and not file.startswith("<"):
             return file, frame.f_lineno

@@ -64,6 +64,14 @@ def describe(chain: Chain) -> tuple[str, list[str], list[int]]:
             ("adaptive_avg_pool2d", "flatten", "classifier"),
         ),
         ("no_norm", "1", ["2", "4", "6", "8"], [2, 2, 4, 4], ()),
+        ("shufflenet", "3", ["4", "5", "6", "7"], [8, 8, 16, 16], ("8", "9", "10")),
+        (
+            "AuxiliaryNet",
+            "maxpool",
+            ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4"],
+            [4, 4, 8, 8, 16, 16, 32],
+            ("avgpool", "flatten", "fc"),
+        ),
     ],
 )
 def test_wild_networks_are_cut_as_their_authors_wrote_them(

@@ -185,6 +185,11 @@ def test_settings_of_a_person_win(wild: WildPackage) -> None:
         ("build = 3", "got a int. Give a function"),
         ("import wild_networks\nnet = wild_networks.ResNext()\ndef build(): return net", "must return a new network"),
         ("def build(): return ['a']", "list of them, got list"),
+        ("from torch import nn\ndef build(): return nn.Sequential(nn.ReLU(), nn.ReLU())", "no parameters"),
+        (
+            "from torch import nn\ndef build(): return nn.Sequential(nn.LazyConv2d(4, 1), nn.LazyConv2d(4, 1))",
+            "'0.weight' has no shape before a first run",
+        ),
         (
             "import torch\nfrom torch import nn\nclass N(nn.Sequential):\n    def __init__(self):\n"
             "        super().__init__(*(nn.Conv2d(3, 3, 1) for _ in range(4)))\n        self.loose = torch.ones(1)\n"

@@ -377,6 +377,60 @@ def _double(taken: int, given: int) -> nn.Sequential:
     )
 
 
+class ShuffleBlock(nn.Module):
+    """The block of ShuffleNet V2 (Ma et al., ECCV 2018): half of the channels pass, then all are shuffled."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.stride = stride
+        self.branch1 = nn.Sequential()
+        if stride > 1:
+            self.branch1 = nn.Sequential(
+                *(nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False), nn.BatchNorm2d(channels)),
+                *(nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True)),
+            )
+        self.branch2 = nn.Sequential(
+            *(nn.Conv2d(channels if stride > 1 else half, half, 1, bias=False), nn.BatchNorm2d(half)),
+            *(nn.ReLU(inplace=True), nn.Conv2d(half, half, 3, stride, 1, groups=half, bias=False)),
+            *(nn.BatchNorm2d(half), nn.Conv2d(half, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True)),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the shuffled maps."""
+        if self.stride == 1:
+            kept, changed = maps.chunk(2, dim=1)
+            out = torch.cat((kept, self.branch2(changed)), dim=1)
+        else:
+            out = torch.cat((self.branch1(maps), self.branch2(maps)), dim=1)
+        batch, channels, height, width = out.size()
+        out = out.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous()
+        return out.view(batch, channels, height, width)
+
+
+def shufflenet() -> nn.Module:
+    """Return a small ShuffleNet V2."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)),
+        *(ShuffleBlock(16, 2), ShuffleBlock(16, 1), ShuffleBlock(16, 2), ShuffleBlock(16, 1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)),
+    )
+
+
+class AuxiliaryNet(ResNext):
+    """A ResNeXt whose classifier gives one score more in training."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return scores, and in training pooled features beside them."""
+        maps = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        maps = self.layer4(self.layer3(self.layer2(self.layer1(maps))))
+        pooled = torch.flatten(self.avgpool(maps), 1)
+        if self.training:
+            return self.fc(pooled), pooled  # type: ignore[return-value]
+        scores: Tensor = self.fc(pooled)
+        return scores
+
+
 def no_norm() -> nn.Module:
     """Return a plain chain of convolutions without any norm."""
     steps: list[nn.Module] = []
@@ -397,13 +451,3 @@ def small() -> nn.Module:
 def restless() -> nn.Module:
     """Return blocks for images of one channel that leave themselves out at random in training."""
     return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), *(ConvNextBlock(8, 0.5) for _ in range(4)))
-
-
-WILD: dict[str, Callable[[], nn.Module]] = {
-    "vgg16_bn": vgg16_bn,
-    "mobilenet_v3": MobileNetV3,
-    "convnext": ConvNext,
-    "resnext": ResNext,
-    "densenet": DenseNet,
-    "no_norm": no_norm,
-}
