@@ -21,7 +21,7 @@ class SearchLoop:
     """The parts of a running search that change, network and optimisers among them.
 
     `step` counts the batches done in this epoch: first those of the logits, then those of the weights. Of held-out
-    losses, weighted and by task, it keeps those of this epoch's batches, each task's latest mean, and each task's first.
+    losses, weighted and by task, it keeps those of this epoch's batches, each task's latest mean and its first.
     """
 
     network: Supergraph

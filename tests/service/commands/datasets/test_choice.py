@@ -200,7 +200,9 @@ def _write_candidate(folder: Path) -> None:
     (folder / "weights.safetensors").write_bytes(b"weights")
 
 
-@pytest.mark.parametrize("command", [("submit", "--backbone", "tiny4", "--budget", "60%"), ("submit-retrain", "arch_1")])
+@pytest.mark.parametrize(
+    "command", [("submit", "--backbone", "tiny4", "--budget", "60%"), ("submit-retrain", "arch_1")]
+)
 def test_a_server_is_given_names_only(run: Run, command: tuple[str, ...]) -> None:
     """A path would mean a file of another machine; the sentence says what to do."""
     run(*command, "--dataset", "robot/dataset.yaml").assert_refused("'robot/dataset.yaml' is a path", "BMTAS_DATASETS")
