@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn.parameter import is_lazy
 
 from models.blocks import ASPP, init_like_torchvision, without_last_affine
 from models.catalogue import BackboneInfo
-from models.chain import Chain, CustomBackbone, Network, as_module, cut_network
+from models.chain import Chain, CustomBackbone, Network, Pyramid, as_module, cut_network
 from models.cutting import Cut
 from models.encoder import Backbone, DecoderSpec, Layer
 from models.errors import CutError, ForeignBackboneError
@@ -149,49 +150,47 @@ def _build(name: str, settings: CustomBackbone, first: object) -> Backbone:
 
 def _wire(name: str, settings: CustomBackbone, source: _Source) -> Backbone:
     """Return the backbone of a network that has been cut."""
-    chain = source.chain
-    cuts = [chain.layout.stem_end, *chain.layout.layer_ends]
-    stem, *blocks = source.blanks
-    layers = [
-        Layer(
-            layer_name,
-            partial(source.build, 1 + index),
-            cuts[index + 1].channels,
-            cuts[index + 1].stride // cuts[index].stride,
-            _keys_of(blocks[index]),
-        )
-        for index, layer_name in enumerate(chain.layout.layer_names)
-    ]
-    num_params = sum(parameter.numel() for part in source.blanks for parameter in part.parameters())
-    kind = settings.pyramid
-    if kind == "auto":
-        kind = "full" if num_params >= _FULL_FROM else "reduced"
+    cuts = [source.chain.layout.stem_end, *source.chain.layout.layer_ends]
+    kind = _choose_pyramid(settings, source)
     channels = min(_PYRAMID_CHANNELS[kind], cuts[-1].channels)
+    layers = _list_layers(source, cuts)
+    num_blocks = len(layers)
     if kind != "none":
         layers.append(_plan_pyramid(kind == "full", cuts[-1], channels))
     low_level = max((at for at, cut in enumerate(cuts[1:]) if cut.stride <= _DETAIL_STRIDE), default=0)
-    info = BackboneInfo(
-        name,
-        "custom",
-        len(layers),
-        cuts[-1].stride,
-        settings.min_size or cuts[-1].stride,
-        settings.summary or _summarise(source, len(blocks), kind),
-    )
+    detail = min(_LOW_LEVEL_CHANNELS, cuts[1 + low_level].channels)
+    stride = cuts[-1].stride
+    summary = settings.summary or _summarise(source, num_blocks, kind)
     return Backbone(
-        info=info,
+        info=BackboneInfo(name, "custom", len(layers), stride, settings.min_size or stride, summary),
         build_stem=source.build_stem,
         layers=tuple(layers),
         low_level_layer=low_level,
-        decoder=DecoderSpec(
-            min(_LOW_LEVEL_CHANNELS, cuts[1 + low_level].channels), channels, kind != "full", nn.ReLU, "average"
-        ),
-        stem_prefixes=_keys_of(stem),
+        decoder=DecoderSpec(detail, channels, kind != "full", nn.ReLU, "average"),
+        stem_prefixes=_keys_of(source.blanks[0]),
         dropped_prefixes=_list_dropped_keys(source),
-        image_channels=chain.image_channels,
+        image_channels=source.chain.image_channels,
         draw_parts=source.draw,
         definition=_compute_definition(source),
     )
+
+
+def _list_layers(source: _Source, cuts: Sequence[Cut]) -> list[Layer]:
+    """Return the layers that a network is cut into; the first cut ends the stem."""
+    return [
+        Layer(name, partial(source.build, 1 + at), after.channels, after.stride // before.stride, _keys_of(blank))
+        for at, (name, blank, (before, after)) in enumerate(
+            zip(source.chain.layout.layer_names, source.blanks[1:], pairwise(cuts), strict=True)
+        )
+    ]
+
+
+def _choose_pyramid(settings: CustomBackbone, source: _Source) -> Pyramid:
+    """Return the form of ASPP that was asked for, or the one that fits the number of parameters."""
+    if settings.pyramid != "auto":
+        return settings.pyramid
+    num_params = sum(parameter.numel() for part in source.blanks for parameter in part.parameters())
+    return "full" if num_params >= _FULL_FROM else "reduced"
 
 
 def _plan_pyramid(full: bool, last: Cut, channels: int) -> Layer:

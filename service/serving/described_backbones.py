@@ -23,6 +23,7 @@ from service.errors import BackboneDescriptionError
 SECONDS_AT_MOST = 120.0
 _EXIT_REFUSED = 2
 _MAX_SENTENCE = 2000  # characters
+_REMEDY = "Mend its entry point: it may do no more than build the network."
 
 
 def describe_backbone(
@@ -47,7 +48,25 @@ def describe_backbone(
         BackboneDescriptionError: Its code failed, took too long, or gives no network that can be searched.
     """
     foreign = get_foreign(name)
-    request = build_request(name, tasks, size, channels).model_dump_json()
+    request = build_request(name, tasks, size, channels)
+    found = _ask_child(request.model_dump_json(), seconds_at_most)
+    if found is None:
+        raise BackboneDescriptionError(
+            f"Backbone '{name}' of {foreign.package} was not built within {seconds_at_most:g} seconds. {_REMEDY}"
+        )
+    code, answer, said = found
+    if code == _EXIT_REFUSED:
+        raise BackboneDescriptionError(said.strip().rpartition("\n")[2][:_MAX_SENTENCE])
+    try:
+        return BackboneDescription.model_validate_json(answer)
+    except ValidationError:
+        raise BackboneDescriptionError(
+            f"Backbone '{name}' of {foreign.package} ended the process that built it (exit code {code}). {_REMEDY}"
+        ) from None
+
+
+def _ask_child(request: str, seconds_at_most: float) -> tuple[int, str, str] | None:
+    """Return exit code, answer and complaints of a process that runs foreign code; None where it took too long."""
     child = subprocess.Popen(
         [sys.executable, "-m", "search.describing"],
         stdin=subprocess.PIPE,
@@ -59,10 +78,7 @@ def describe_backbone(
     try:
         answer, said = child.communicate(request, timeout=seconds_at_most)
     except subprocess.TimeoutExpired:
-        raise BackboneDescriptionError(
-            f"Backbone '{name}' of {foreign.package} was not built within {seconds_at_most:g} seconds. "
-            "Mend its entry point: it may do no more than build the network."
-        ) from None
+        return None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -70,12 +86,4 @@ def describe_backbone(
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
                 stream.close()
-    if child.returncode == _EXIT_REFUSED:
-        raise BackboneDescriptionError(said.strip().rpartition("\n")[2][:_MAX_SENTENCE])
-    try:
-        return BackboneDescription.model_validate_json(answer)
-    except ValidationError:
-        raise BackboneDescriptionError(
-            f"Backbone '{name}' of {foreign.package} ended the process that built it (exit code {child.returncode}). "
-            "Mend its entry point: it may do no more than build the network."
-        ) from None
+    return child.returncode, answer, said
