@@ -32,7 +32,6 @@ SCHEMA_REVISION = "0004"
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
-
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -107,10 +106,7 @@ job = Table(
     CheckConstraint(
         "(state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')) = (trials_waiting + trials_running = 0)", name="rolled_up"
     ),
-    CheckConstraint(
-        "(finished_at IS NULL) = (state IN ('QUEUED', 'RUNNING', 'CANCELLING'))",
-        name="finished",
-    ),
+    CheckConstraint("(finished_at IS NULL) = (state IN ('QUEUED', 'RUNNING', 'CANCELLING'))", name="finished"),
 )
 
 JOB_IS_LISTED = job.c.deleted_at.is_(None)
@@ -128,18 +124,14 @@ def _partial_index(name: str, *columns: Column[object], where: object, unique: b
 
 for _sorted_by in ("created_at", "name", "state", "priority", "best_delta_m"):
     _partial_index(f"ix_job_by_{_sorted_by}", job.c[_sorted_by], job.c.id, where=JOB_IS_LISTED)
-_partial_index("ix_job_by_owner", job.c.owner, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
-_partial_index(
-    "ix_job_waiting",
-    *(job.c[column] for column in ("priority", "owner", "created_at", "id", "cpus", "gpus", "deadline_at")),
-    where=JOB_WAITS,
-)
-_partial_index("ix_job_running", job.c.owner, job.c.trials_running, where=JOB_RUNS)
-_partial_index("ix_job_open", job.c.owner, job.c.state, where=JOB_IS_OPEN)
-_partial_index("ix_job_of_state", job.c.state, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
-_partial_index("ix_job_of_architecture", job.c.architecture_id, job.c.created_at, job.c.id, where=JOB_IS_LISTED)
+for _name, _of in (("by_owner", "owner"), ("of_state", "state"), ("of_architecture", "architecture_id")):
+    _partial_index(f"ix_job_{_name}", job.c[_of], job.c.created_at, job.c.id, where=JOB_IS_LISTED)
 # With the kind, studies are counted in the index alone.
 _partial_index("ix_job_of_study", job.c.study_key, job.c.created_at, job.c.id, job.c.kind, where=JOB_IS_LISTED)
+_WAITING = ("priority", "owner", "created_at", "id", "cpus", "gpus", "deadline_at")
+_partial_index("ix_job_waiting", *(job.c[column] for column in _WAITING), where=JOB_WAITS)
+_partial_index("ix_job_running", job.c.owner, job.c.trials_running, where=JOB_RUNS)
+_partial_index("ix_job_open", job.c.owner, job.c.state, where=JOB_IS_OPEN)
 _partial_index("ix_job_deleted", job.c.id, where=JOB_IS_DELETED)
 _partial_index("ix_job_ended", job.c.finished_at, job.c.id, where=JOB_HAS_ENDED)
 _partial_index("ix_job_deadline", job.c.deadline_at, where=JOB_IS_OPEN & job.c.deadline_at.is_not(None))
