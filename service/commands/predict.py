@@ -208,7 +208,7 @@ def _write_text(figures: Mapping[str, float]) -> bytes:
 def _print(row: Mapping[str, Any]) -> None:
     """Print what was found in one photograph, a line per task."""
     height, width = row["size"]
-    click.echo(f"{row['image']} ({width}x{height})")
+    click.echo(f"{row['image']} ({height}x{width})")
     for name, task in row["tasks"].items():
         click.echo(f"  {name}: {_describe(task['kind'], task['figures'])} -> {task['picture']}")
 

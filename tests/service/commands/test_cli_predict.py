@@ -75,7 +75,7 @@ def test_pictures_lie_beside_their_photographs(run: Run, network: Path) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     assert list_trip() == ["one-depth.png", "one-edge.png", "one-semseg.png", "one.jpg", "two.png"]
     assert np.asarray(Image.open("trip/one-semseg.png")).shape[0] > 50
-    for words in ("trip/one.jpg (70x50)", "semseg: ", " m -> trip/one-depth.png", "% of the pixels"):
+    for words in ("trip/one.jpg (50x70)", "semseg: ", " m -> trip/one-depth.png", "% of the pixels"):
         assert words in outcome.out
 
 
