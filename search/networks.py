@@ -11,6 +11,7 @@ from models.branched import BranchedNetwork
 from models.catalogue import BACKBONES, HeadSpec
 from models.encoder import Backbone
 from models.errors import UnknownBackboneError
+from models.foreign import is_code_name
 from search.architecture import Architecture
 from search.errors import ArchitectureFileError, DeviceError
 from search.ports import Surroundings
@@ -40,7 +41,7 @@ def find_backbone(architecture: Architecture) -> Backbone:
     try:
         backbone = get_backbone(name)
     except UnknownBackboneError:
-        if package is None:
+        if package is None or is_code_name(name):
             raise
         raise ArchitectureFileError(
             f"The network stands on backbone '{name}' of the package {package}, which is not installed here. "
