@@ -25,19 +25,19 @@ from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph
-from search.bilevel import BilevelSearch, SearchProblem
-from search.cost_table import CostTable
+from search.compute import Compute
+from search.costs.cost_table import CostTable
+from search.costs.lut import measure_costs
 from search.data.catalogue import DATASETS, resolve_tasks
 from search.data.loading import LoadedData, load_data
-from search.evaluate import evaluate
-from search.lut import measure_costs
+from search.judging.evaluate import evaluate
+from search.method.bilevel import BilevelSearch, SearchProblem
+from search.method.restarts import search_best
 from search.ports import MemoryReporter, MemoryStore, Surroundings, never_cancelled
 from search.presets import build_spec
-from search.restarts import search_best
-from search.retrain import Retraining
-from search.run_state import seed_everything
 from search.spec import JobSpec, Objective
-from search.training.compute import Compute
+from search.training.retrain import Retraining
+from search.training.run_state import seed_everything
 
 CACHE = Path(os.environ.get("BMTAS_CACHE", Path.home() / ".cache" / "bmtas"))
 BACKBONE = "tiny4"

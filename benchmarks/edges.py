@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import ndimage
 
-from search.data.files.reading_processes import map_in_processes
+from search.data.reading.reading_processes import map_in_processes
 from search.edges.counts import (
     EdgeCounts,
     EdgeImage,

@@ -37,8 +37,8 @@ from search.data.files.manifest_source import open_manifest
 from search.data.files.samples import FileDataset, SplitRequest, open_files
 from search.data.loading import TaskDataset, load_data
 from search.data.splits import derive_seed
+from search.judging.tasks import build_loss, get_loss_weight
 from search.spec import DataSpec
-from search.tasks import build_loss, get_loss_weight
 
 CACHE = Path(os.environ.get("BMTAS_CACHE", Path.home() / ".cache" / "bmtas"))
 MOST_WAITED = 0.05

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from torch import Tensor
 
-from search.resource import expected_branches
+from search.method.resource import expected_branches
 
 NUM_LAYERS = 18
 Labels = tuple[int, ...]

@@ -17,7 +17,7 @@ from models.blocks import without_last_affine
 from models.catalogue import HeadSpec
 from models.encoder import Backbone
 from models.heads import build_head
-from search.losses import Loss
+from search.judging.losses import Loss
 
 
 class PlainSupergraph(nn.Module):

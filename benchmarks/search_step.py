@@ -32,12 +32,12 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph, find_active_ops
 from search.data.catalogue import DATASETS, TaskInfo
-from search.losses import Loss
-from search.relaxation import identity_mix, sample_mix, thin_mix
-from search.tasks import build_loss
+from search.judging.losses import Loss
+from search.judging.tasks import build_loss
+from search.method.relaxation import identity_mix, sample_mix, thin_mix
 
 LARGEST_GAP = 1e-4
-THIN_BELOW = 0.2  # as in search.bilevel
+THIN_BELOW = 0.2  # as in search.method.bilevel
 ROWS = (  # (row of the table, temperature, thinned); the presets smoke and quick thin, the preset paper does not
     ("warm-up", 0.0, False),
     ("start, soft", 5.0, False),
@@ -139,7 +139,7 @@ def build_setting(num_tasks: int, arguments: argparse.Namespace, *, double: bool
 
 
 def update_weights(setting: Setting, mix_LTK: Tensor) -> list[float]:
-    """Return the losses of one weight update as `search.bilevel` makes it."""
+    """Return the losses of one weight update as `search.method.bilevel` makes it."""
     seen, optimiser = [], setting.optimisers["default"]
     image_BCHW = setting.batch["image"]
     for position, (task, loss_of) in enumerate(setting.losses.items()):
@@ -154,7 +154,7 @@ def update_weights(setting: Setting, mix_LTK: Tensor) -> list[float]:
 
 
 def update_logits(setting: Setting, mix_LTK: Tensor) -> list[float]:
-    """Return the losses of one architecture update as `search.bilevel` makes it, but for the resource term."""
+    """Return the losses of one architecture update as `search.method.bilevel` makes it, but for the resource term."""
     seen, image_BCHW = [], setting.batch["image"]
     with torch.no_grad():
         stem_BCHW = setting.network.stem(image_BCHW)

@@ -25,12 +25,12 @@ from models.backbones import get_backbone
 from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
+from search.compute import Compute
 from search.data.catalogue import DATASETS
 from search.networks import choose_device
 from search.ports import Event, MemoryStore, StageProgress, never_cancelled
-from search.retrain import Retraining
 from search.spec import OptimiserSpec, TrainSpec
-from search.training.compute import Compute
+from search.training.retrain import Retraining
 
 BF16 = torch.bfloat16
 WAYS = {  # name -> (format, channels last, compiler, micro batches, largest relative gap of the first loss)

@@ -1,8 +1,8 @@
 """Multiply-adds and parameters of every part of a network by arithmetic on shapes, for those who must not load torch.
 
 A MAdd is one multiplication with its addition in a convolution or a linear layer. Batch norm folds away at inference;
-activations, pooling and resizing are not counted. `search.lut` measures the same on the networks themselves, and a test
-holds the two together for every backbone. Shapes: C channels, H W pixels.
+activations, pooling and resizing are not counted. `search.costs.lut` measures the same on the networks themselves, and
+a test holds the two together for every backbone. Shapes: C channels, H W pixels.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from models.encoder import Backbone
 from models.errors import UnknownBackboneError
 from models.foreign import is_code_name
 from search.architecture import Architecture
+from search.compute import Compute
 from search.errors import ArchitectureFileError, DeviceError
+from search.judging.tasks import KINDS
 from search.ports import Surroundings
-from search.tasks import KINDS
-from search.training.compute import Compute
 
 
 def build_network(architecture: Architecture) -> BranchedNetwork:

@@ -12,6 +12,7 @@ import torch
 
 from search.architecture import Architecture
 from search.delta import compute_delta_m
+from search.method.search_stage import SEARCHED_NAME, search_architecture
 from search.networks import load_network
 from search.pareto import non_dominated
 from search.ports import Surroundings
@@ -27,11 +28,10 @@ from search.results import (
     add_latencies,
     thin_history,
 )
-from search.run_state import find_state
-from search.search_stage import SEARCHED_NAME, search_architecture
 from search.spec import JobSpec, WeightsSpec
 from search.study import OpenStudy, describe_baseline, describe_study, open_study
-from search.training_stage import measure_network, open_ground, picture_network, train_network
+from search.training.run_state import find_state
+from search.training.training_stage import measure_network, open_ground, picture_network, train_network
 
 
 def run_job(spec: JobSpec, surroundings: Surroundings) -> Results:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from search.cost_table import CostTable
+from search.costs.cost_table import CostTable
 from search.data.catalogue import TaskKind
 from search.errors import StateFileError
 from search.spec import OptionalWeights, WeightsSpec

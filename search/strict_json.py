@@ -1,7 +1,7 @@
 """Reads JSON that people may have edited or a crash may have cut: no duplicate keys, no NaN, UTF-8 only.
 
-The documents of a run (`search.architecture`, `search.results`, `search.routing`) are read through it. Pure: no torch,
-no I/O.
+The documents of a run (`search.architecture`, `search.results`, `search.method.routing`) are read through it. Pure: no
+torch, no I/O.
 """
 
 from __future__ import annotations

@@ -13,16 +13,16 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.foreign import find_package
 from search.architecture import Architecture, Provenance, heads_of, layers_of
-from search.cost_table import CostTable
+from search.costs.cost_table import CostTable
+from search.costs.lut import measure_costs
 from search.data.catalogue import TaskInfo, resolve_tasks
 from search.errors import BudgetError, ResumeError
-from search.lut import measure_costs
+from search.judging.tasks import KINDS
 from search.networks import choose_compute
 from search.ports import Message, Reporter, Surroundings
 from search.results import Study, StudyCosts, StudyTask
 from search.spec import JobSpec, budget_name, resolve_budget
-from search.tasks import KINDS
-from search.training_stage import TrainingGround, find_dataset, load_samples
+from search.training.training_stage import TrainingGround, find_dataset, load_samples
 from search.weights import open_weights
 
 

@@ -13,13 +13,13 @@ import torch
 
 from search.architecture import Architecture
 from search.errors import ExportError, SettingError
+from search.method.search_stage import SEARCHED_NAME, search_architecture
 from search.networks import build_network, load_network
 from search.ports import StageFinished, StageStarted, Surroundings
 from search.results import Evaluation, thin_history
-from search.run_state import find_state
-from search.search_stage import SEARCHED_NAME, search_architecture
 from search.study import describe_baseline, open_study
-from search.training_stage import find_dataset, open_ground, picture_network, train_network
+from search.training.run_state import find_state
+from search.training.training_stage import find_dataset, open_ground, picture_network, train_network
 from search.trial_plan import (
     CandidateTrial,
     ExportTrial,

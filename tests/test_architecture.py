@@ -23,7 +23,7 @@ UNSAFE_CALLS = {
     "yaml.unsafe_load",
     "joblib.load",
     "torch.hub.load",
-    "loadmat",  # SciPy's reader crashes on broken files; search.data.files.mat_files does not
+    "loadmat",  # SciPy's reader crashes on broken files; search.data.reading.mat_files does not
     "scipy.io.loadmat",
 }
 # The export checks the file it has just written itself, in the same call.

@@ -1,7 +1,7 @@
 """The datasets by name, with their tasks, for those who must not load torch or read a disk.
 
 `search.data.loading` loads them. A task here is a name with a kind and a number of channels; what a kind trains with
-stands in `search.tasks`.
+stands in `search.judging.tasks`.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from search.compute import Compute
 from search.data.feeding import PlannedBatch, WaitClock, feed, find_num_workers
 from search.data.loading import TaskDataset
 from search.results import WAITING
-from search.training.compute import Compute
 from search.training.parts import Batch
 
 

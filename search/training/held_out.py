@@ -1,7 +1,7 @@
 """The loss of all tasks on the samples that train the logits, exact when labels are missing.
 
 A batch without labels of a task says nothing about that task: such a task keeps the mean of the batches that had some.
-Neighbours: `search.bilevel` notes the losses, and judges a search by their mean.
+Neighbours: `search.method.bilevel` notes the losses, and judges a search by their mean.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from models.branched import BranchedNetwork
 from search.data.catalogue import TaskInfo
 from search.data.loading import TaskDataset
 from search.errors import DatasetError
+from search.judging.tasks import has_labels
 from search.ports import Message
-from search.tasks import has_labels
 
 SAMPLES_AT_ONCE = 16
 ABSENT, ABSENT_HELD_OUT = "no labels ", "no labels held out "

@@ -12,9 +12,9 @@ from functools import partial
 
 from torch import Tensor
 
-from search import losses
 from search.data.catalogue import IGNORE_LABEL, TaskInfo
-from search.tasks import build_loss
+from search.judging import losses
+from search.judging.tasks import build_loss
 
 Batch = dict[str, Tensor]
 

@@ -23,9 +23,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.multiprocessing import get_context
 
+from search.compute import Compute
 from search.errors import CrewLostError, SearchError
 from search.ports import ArtifactStore, Cancelled, Event, Reporter, never_cancelled
-from search.training.compute import Compute
 from search.training.crew import Crew
 from search.training.ranks import join_ranks
 

@@ -1,6 +1,6 @@
 """Which batches a search goes through: per epoch those of the logits, then those of the weights.
 
-Everything follows from the recipe and the seed. Neighbours: `search.data.splits` draws, `search.bilevel` runs.
+Everything follows from the recipe and the seed. Neighbours: `search.data.splits` draws, `search.method.bilevel` runs.
 """
 
 from __future__ import annotations

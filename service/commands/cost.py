@@ -22,7 +22,7 @@ from service.commands.shell import Shell
 from service.commands.tables import build_cost_table, print_table
 
 if TYPE_CHECKING:
-    from search.cost_table import CostTable
+    from search.costs.cost_table import CostTable
 
 _MAX_SIDE = 2048  # an untrained network is run once per part, and larger images fill a laptop's memory
 
@@ -65,7 +65,7 @@ def show_costs(request: CostRequest, shell: Shell, *, as_json: bool) -> None:
     size = info.default_size if request.size is None else parse_size(request.size)
     _check_affordable(size)
 
-    from search.lut import measure_costs  # noqa: PLC0415 - imports torch; everything above answers without it
+    from search.costs.lut import measure_costs  # noqa: PLC0415 - imports torch; everything above answers without it
 
     costs = measure_costs(request.backbone, tasks, size, info.image_channels, shell.settings.cache_dir)
     document = describe_costs(info.name, tasks, costs, architecture)

@@ -24,7 +24,7 @@ from service.commands.shell import Shell
 from service.errors import PredictionError, TargetFileError
 
 if TYPE_CHECKING:
-    from search.predicting import Predictor
+    from search.pictures.predicting import Predictor
 
 _MOST_CLASSES_SHOWN = 3
 
@@ -125,7 +125,7 @@ def _load(architecture: Architecture, weights: bytes, info: DatasetInfo | None, 
     """Return the network ready to predict."""
     from search.data.files.fitting import InputForm  # noqa: PLC0415 - imports torch, which no refusal needs
     from search.networks import choose_device, load_network  # noqa: PLC0415
-    from search.predicting import Predictor  # noqa: PLC0415
+    from search.pictures.predicting import Predictor  # noqa: PLC0415
 
     place = choose_device(device)
     tasks = tuple(
@@ -178,8 +178,8 @@ def _plan_one(image: Path, folder: Path, architecture: Architecture, *, raw: boo
 
 def _predict_one(predictor: Predictor, targets: _Targets) -> dict[str, Any]:
     """Write what the network makes of one photograph and return what there is to say of it."""
-    from search.data.files.image_files import read_image  # noqa: PLC0415 - as above
-    from search.predicting import draw_prediction, write_raw  # noqa: PLC0415
+    from search.data.reading.image_files import read_image  # noqa: PLC0415 - as above
+    from search.pictures.predicting import draw_prediction, write_raw  # noqa: PLC0415
 
     image_HWC = read_image(targets.image)
     rows = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.architecture import Architecture, Provenance
-from search.cost_table import CostTable, compute_costs
+from search.costs.cost_table import CostTable, compute_costs
 from search.data.catalogue import DatasetInfo, resolve_tasks
 from search.data.shelf import BUILT_IN, DatasetShelf
 from search.delta import compute_delta_m

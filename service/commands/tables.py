@@ -20,7 +20,7 @@ from search.data.catalogue import DatasetInfo
 from search.results import Candidate, MetricValue, Results
 
 if TYPE_CHECKING:
-    from search.cost_table import CostTable
+    from search.costs.cost_table import CostTable
 
 _PIPE_WIDTH = 160
 

@@ -23,8 +23,8 @@ from db.records.results import ArchitectureRecord
 from db.records.states import JobKind, JobState
 from search.architecture import Architecture
 from search.errors import StateFileError
+from search.method.routing import ROUTING_NAME, Routing
 from search.results import StudyCosts
-from search.routing import ROUTING_NAME, Routing
 from service.dashboard.architecture_view import (
     compute_tree_costs,
     describe_export,

@@ -15,7 +15,7 @@ from typing import Any
 from db.records.jobs import FileRecord, JobRecord
 from db.records.results import ArchitectureRecord, FrontRow
 from search.architecture import Architecture
-from search.cost_table import compute_costs
+from search.costs.cost_table import compute_costs
 from search.data.catalogue import TaskInfo
 from search.results import StudyCosts
 from service.dashboard.formats import count, figure, signed

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from search.routing import Routing, RoutingRecord
+from search.method.routing import Routing, RoutingRecord
 from service.pages.drawing import MONO, colour, escape, frame, task_colour, text
 from service.pages.tree.layout import NAME_SIZE, measure_names
 

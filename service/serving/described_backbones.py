@@ -16,7 +16,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from models.foreign import get_foreign
-from search.backbone_facts import BackboneDescription, build_request
+from search.costs.backbone_facts import BackboneDescription, build_request
 from search.data.catalogue import TaskInfo
 from service.errors import BackboneDescriptionError
 
@@ -68,7 +68,7 @@ def describe_backbone(
 def _ask_child(request: str, seconds_at_most: float) -> tuple[int, str, str] | None:
     """Return exit code, answer and complaints of a process that runs foreign code; None where it took too long."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "search.describing"],
+        [sys.executable, "-m", "search.costs.describing"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

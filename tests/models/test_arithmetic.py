@@ -1,4 +1,4 @@
-"""Costs by arithmetic on shapes, against hand counts and the networks' own parameters; `search.lut` tests the rest."""
+"""Costs by arithmetic on shapes, against hand counts and the networks' own parameters."""
 
 import pytest
 import torch

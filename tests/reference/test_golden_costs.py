@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from models.backbones import get_backbone
 from models.heads import build_head
-from search.cost_table import CostTable
+from search.costs.cost_table import CostTable
+from search.costs.lut import measure_costs
 from search.data.catalogue import TaskInfo
-from search.lut import measure_costs
 
 PASCAL = (21, 7, 1, 3, 1)
 NYUD = (41, 1, 3, 1)

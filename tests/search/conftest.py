@@ -16,14 +16,14 @@ from models.branched import BranchedNetwork
 from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph
-from search.bilevel import BilevelSearch, SearchProblem
-from search.cost_table import CostTable
+from search.compute import Compute
+from search.costs.cost_table import CostTable
 from search.data.catalogue import TaskInfo
+from search.judging.tasks import KINDS
+from search.method.bilevel import BilevelSearch, SearchProblem
 from search.ports import ArtifactStore, Cancelled, MemoryReporter, MemoryStore, Reporter, never_cancelled
-from search.retrain import Retraining
 from search.spec import OptimiserSpec, SearchSpec, TrainSpec
-from search.tasks import KINDS
-from search.training.compute import Compute
+from search.training.retrain import Retraining
 
 CPU = torch.device("cpu")
 ADAM = OptimiserSpec(method="adam", learning_rate=4e-3, weight_decay=0.0)

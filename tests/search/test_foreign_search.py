@@ -15,15 +15,15 @@ from models.branching import Branching
 from models.catalogue import HeadSpec
 from models.supergraph import Supergraph
 from search.architecture import Architecture, HeadShape, Provenance, layers_of
-from search.bilevel import SearchOutcome
+from search.compute import Compute
+from search.costs.lut import measure_costs
 from search.data.shelf import BUILT_IN
 from search.errors import ArchitectureFileError
 from search.export import export_network
-from search.lesson import pack_weights
-from search.lut import measure_costs
+from search.method.bilevel import SearchOutcome
 from search.networks import build_network, load_network
 from search.presets import get_recipe
-from search.training.compute import Compute
+from search.training.lesson import pack_weights
 
 if TYPE_CHECKING:
     from tests.conftest import WildPackage

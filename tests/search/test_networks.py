@@ -10,11 +10,11 @@ from safetensors.torch import save
 
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
+from search.compute import Compute
 from search.data.catalogue import DATASETS
 from search.errors import ArchitectureFileError, DeviceError
 from search.networks import build_network, choose_compute, choose_device, load_network
 from search.ports import MemoryReporter, MemoryStore, Surroundings, never_cancelled
-from search.training.compute import Compute
 
 
 def describe(*tasks: str) -> Architecture:

@@ -11,7 +11,7 @@ from search.errors import DatasetError, ResumeError, UnknownNameError
 from search.ports import SAMPLES_NAME, MemoryReporter, MemoryStore, Surroundings, never_cancelled
 from search.presets import build_spec
 from search.spec import JobSpec
-from search.training_stage import find_dataset, load_samples
+from search.training.training_stage import find_dataset, load_samples
 from search.trial_plan import compute_study_key, parse_trial_spec, plan_search
 from tests.search.data.files.own_dataset import write_own_dataset
 

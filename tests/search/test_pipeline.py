@@ -29,8 +29,8 @@ from search.pipeline import evaluate_candidate, retrain_architecture, run_job
 from search.ports import Event, MemoryStore, Message, StageFinished, Surroundings
 from search.presets import build_spec
 from search.results import Evaluation, Results
-from search.run_state import find_state
 from search.spec import JobSpec
+from search.training.run_state import find_state
 
 Contents = dict[str, bytes]
 CANDIDATE = "candidates/70pct/"

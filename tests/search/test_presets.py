@@ -13,9 +13,9 @@ from models.catalogue import BACKBONES
 from models.errors import UnknownBackboneError
 from search.data.catalogue import DATASETS
 from search.errors import BudgetError, DatasetError, InputSizeError, SettingError, TaskSetError, UnknownNameError
+from search.judging.tasks import get_loss_weight
 from search.presets import PRESETS, build_spec, get_recipe
 from search.spec import JobSpec
-from search.tasks import get_loss_weight
 
 EMBEDDED = [name for name, info in DATASETS.items() if info.embedded]
 DIGITS: dict[str, Any] = {"dataset": "digits", "tasks": ["left", "right"], "backbone": "tiny4", "budgets": ["60%"]}

@@ -17,9 +17,9 @@ from importlib.metadata import version
 from search.data.catalogue import TaskInfo
 from search.data.checks.findings import NUM_NAMED, FaultGroup, Findings, TaskFindings
 from search.data.checks.label_statistics import LabelCounts, TaskTotals, count_label
-from search.data.files.file_hashes import FileHashes
-from search.data.files.reading_processes import limit_processes, map_in_processes
 from search.data.files.sources import Sample, SampleSource, Split
+from search.data.reading.file_hashes import FileHashes
+from search.data.reading.reading_processes import limit_processes, map_in_processes
 from search.errors import SampleError
 
 SPLITS: tuple[Split, ...] = ("train", "val")

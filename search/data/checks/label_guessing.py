@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from search.data.files.array_files import read_npy
-from search.data.files.image_files import open_picture
+from search.data.reading.array_files import read_npy
+from search.data.reading.image_files import open_picture
 from search.errors import SampleError
 
 MOST_CLASSES = 255

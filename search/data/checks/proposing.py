@@ -24,7 +24,7 @@ from search.data.checks.label_guessing import (
 )
 from search.data.files.class_tables import ID_COLUMN
 from search.data.files.manifest import SIZES
-from search.data.files.reading_processes import limit_processes, map_in_processes
+from search.data.reading.reading_processes import limit_processes, map_in_processes
 from search.errors import DatasetError
 
 _IMAGE_WORDS = ("image", "img", "rgb", "photo", "color", "colour", "jpeg", "picture", "frame", "left")

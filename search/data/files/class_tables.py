@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.data.files.places import quote, read_bounded, resolve_inside
+from search.data.reading.places import quote, read_bounded, resolve_inside
 from search.errors import DatasetError, SampleError
 
 ID_COLUMN = "id"

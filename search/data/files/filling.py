@@ -14,12 +14,12 @@ from dataclasses import astuple, dataclass
 from functools import partial
 
 from search.data.catalogue import TaskInfo
-from search.data.files.file_hashes import FileHashes
 from search.data.files.fitting import Arrays, InputForm, count_bytes, fit_sample
-from search.data.files.places import naming_sample
-from search.data.files.reading_processes import map_in_processes
 from search.data.files.sample_cache import SampleCache
 from search.data.files.sources import SampleSource
+from search.data.reading.file_hashes import FileHashes
+from search.data.reading.places import naming_sample
+from search.data.reading.reading_processes import map_in_processes
 from search.errors import DatasetError, SampleError
 
 FORMAT_VERSION = 2

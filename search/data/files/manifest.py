@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from search.data.catalogue import DatasetInfo, TaskInfo
-from search.data.files.plain_yaml import read_plain_yaml
 from search.data.files.sample_lists import check_inside, read_sample_list
+from search.data.reading.plain_yaml import read_plain_yaml
 from search.errors import DatasetError
 from search.strict_json import describe_validation
 

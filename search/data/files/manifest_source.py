@@ -13,8 +13,6 @@ from pathlib import Path
 
 from search.data.catalogue import DatasetInfo, TaskInfo
 from search.data.files.class_tables import read_class_table
-from search.data.files.image_files import read_image
-from search.data.files.label_files import Size, read_binary_map, read_class_map, read_depth, read_normals
 from search.data.files.manifest import (
     ClassificationTask,
     DepthTask,
@@ -26,8 +24,10 @@ from search.data.files.manifest import (
     SegmentationTask,
     load_manifest,
 )
-from search.data.files.places import naming_sample, quote, resolve_inside
 from search.data.files.sources import Label, Sample, Split
+from search.data.reading.image_files import read_image
+from search.data.reading.label_files import Size, read_binary_map, read_class_map, read_depth, read_normals
+from search.data.reading.places import naming_sample, quote, resolve_inside
 from search.errors import SampleError
 
 

@@ -15,16 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.catalogue import IGNORE_LABEL, NYUD_OBJECTS, DatasetInfo, TaskInfo
-from search.data.files.image_files import read_image
-from search.data.files.label_files import (
-    read_binary_map,
-    read_class_map,
-    read_depth,
-    read_normals,
-    to_class_map,
-    to_numbers,
-)
-from search.data.files.mat_files import read_mat
 from search.data.files.paper_layouts import (
     NYUD,
     NYUD_FILES,
@@ -33,8 +23,18 @@ from search.data.files.paper_layouts import (
     find_nyud_layout,
     read_paper_lists,
 )
-from search.data.files.places import naming_sample, resolve_inside
 from search.data.files.sources import Label, Sample, Split
+from search.data.reading.image_files import read_image
+from search.data.reading.label_files import (
+    read_binary_map,
+    read_class_map,
+    read_depth,
+    read_normals,
+    to_class_map,
+    to_numbers,
+)
+from search.data.reading.mat_files import read_mat
+from search.data.reading.places import naming_sample, resolve_inside
 
 
 class NyudSource:

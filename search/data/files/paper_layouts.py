@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from search.data.catalogue import DATASETS, DatasetInfo, TaskInfo
-from search.data.files.places import resolve_inside
 from search.data.files.sample_lists import read_sample_list
+from search.data.reading.places import resolve_inside
 from search.errors import DatasetError
 
 PASCAL_CONTEXT, NYUD = "pascal_context", "nyud"

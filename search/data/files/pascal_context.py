@@ -17,12 +17,12 @@ from scipy import ndimage
 from skimage.morphology import thin
 
 from search.data.catalogue import HUMAN_PARTS, IGNORE_LABEL, VOC_OBJECTS, DatasetInfo, TaskInfo
-from search.data.files.image_files import read_image
-from search.data.files.label_files import read_binary_map, read_class_map, read_normals, to_numbers
-from search.data.files.mat_files import read_mat
 from search.data.files.paper_layouts import PASCAL_CONTEXT, describe_paper_dataset, read_paper_lists
-from search.data.files.places import naming_sample, quote, refusing, resolve_inside
 from search.data.files.sources import Label, Sample, Split
+from search.data.reading.image_files import read_image
+from search.data.reading.label_files import read_binary_map, read_class_map, read_normals, to_numbers
+from search.data.reading.mat_files import read_mat
+from search.data.reading.places import naming_sample, quote, refusing, resolve_inside
 from search.errors import SampleError
 
 PERSON = 15

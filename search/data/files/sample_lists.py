@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from search.data.files.places import read_bounded, resolve_inside
+from search.data.reading.places import read_bounded, resolve_inside
 from search.errors import DatasetError, SampleError
 
 _MAX_BYTES = 64 << 20

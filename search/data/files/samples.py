@@ -19,11 +19,11 @@ from search.data.cache_size import DEFAULT_CACHE_BYTES
 from search.data.catalogue import TaskInfo
 from search.data.compact import augment_samples, make_batch
 from search.data.cores import count_cores
-from search.data.files.file_hashes import FileHashes, name_hashes
 from search.data.files.filling import SampleMaker, compute_digests, fill
 from search.data.files.fitting import NATIVE_SIZE, Arrays, InputForm, Placement, place
 from search.data.files.sample_cache import SampleCache
 from search.data.files.sources import Sample, SampleSource, Split
+from search.data.reading.file_hashes import FileHashes, name_hashes
 
 CACHE_FOLDER = "samples"
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from search.data.files.places import find_path_fault, quote
+from search.data.reading.places import find_path_fault, quote
 from search.errors import DatasetError
 
 CHUNK_BYTES = 1 << 20

@@ -15,10 +15,10 @@ import click
 from search.data.catalogue import TaskInfo
 from search.data.checks.checking import SPLITS, check_source, compute_fingerprint, find_repeated_images
 from search.data.checks.findings import Findings, find_findings, save_findings
-from search.data.files.file_hashes import FileHashes, name_hashes
 from search.data.files.opening import open_source
-from search.data.files.reading_processes import count_processors
 from search.data.files.sources import SampleSource
+from search.data.reading.file_hashes import FileHashes, name_hashes
+from search.data.reading.reading_processes import count_processors
 from search.errors import DatasetError, RunCancelledError
 from search.ports import Message, Reporter, StageFinished, StageProgress, StageStarted
 from service.artifacts import write_whole
@@ -125,8 +125,8 @@ def _find(source: SampleSource, tasks: tuple[TaskInfo, ...], watch: _Watch) -> F
 def _draw(source: SampleSource, tasks: tuple[TaskInfo, ...], found: Findings, target: Path, cache_dir: Path) -> None:
     """Draw some sound samples into a file, with their labels of sound tasks."""
     # Imports torch, which the check itself does without.
-    from search.contact_sheet import choose_samples, draw_contact_sheet  # noqa: PLC0415
     from search.data.checks.checking import examine_sample  # noqa: PLC0415
+    from search.pictures.contact_sheet import choose_samples, draw_contact_sheet  # noqa: PLC0415
 
     every = [sample_id for split in SPLITS for sample_id in source.ids(split)]
     sound = [

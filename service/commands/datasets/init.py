@@ -11,7 +11,7 @@ import click
 
 from search.data.checks.proposal_text import write_proposal
 from search.data.checks.proposing import Proposal, propose
-from search.data.files.reading_processes import count_processors
+from search.data.reading.reading_processes import count_processors
 from search.errors import RunCancelledError
 from search.ports import Message, StageFinished, StageProgress, StageStarted
 from service.commands.interruption import stop_requests

@@ -22,8 +22,8 @@ from db.stores import Store
 from models.catalogue import BACKBONES, BackboneInfo
 from models.errors import ModelsError
 from models.foreign import ForeignBackbone, find_foreign, list_foreign
-from search.backbone_facts import BackboneDescription, build_request
-from search.cost_table import CostTable, compute_costs
+from search.costs.backbone_facts import BackboneDescription, build_request
+from search.costs.cost_table import CostTable, compute_costs
 from search.data.catalogue import TaskInfo
 from service.errors import BackboneDescriptionError
 from service.web.problems import ProblemError, refuse_field

@@ -1,7 +1,7 @@
 """A person's request -> a job with its trials, checked against the tables and the costs before anything is stored.
 
-Neighbours: `search.presets` knows the recipes, `search.trial_plan` the trials, `search.cost_table` the MAdds. Refusals
-name the field by a pointer and never quote what was sent.
+Neighbours: `search.presets` knows the recipes, `search.trial_plan` the trials, `search.costs.cost_table` the MAdds.
+Refusals name the field by a pointer and never quote what was sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from db.records.states import JobKind
 from models.catalogue import BackboneInfo
 from models.errors import ModelsError
 from search.architecture import Architecture
-from search.cost_table import CostTable
+from search.costs.cost_table import CostTable
 from search.data.catalogue import DatasetInfo, resolve_tasks
 from search.errors import SearchError
 from search.presets import build_spec

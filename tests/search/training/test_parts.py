@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from search.data.catalogue import IGNORE_LABEL, TaskInfo
-from search.tasks import build_loss
+from search.judging.tasks import build_loss
 from search.training.parts import build_losses, split_batch
 
 TASKS = (

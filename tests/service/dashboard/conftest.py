@@ -30,7 +30,7 @@ from db.records.states import Reason
 from db.sql.store import SqlStore, open_store
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
-from search.cost_table import compute_costs
+from search.costs.cost_table import compute_costs
 from search.data.catalogue import DATASETS, resolve_tasks
 from search.data.shelf import BUILT_IN
 from search.delta import score_documents

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from db.questions import JobQuery, WorkerHello
 from db.records.jobs import Resources
 from db.records.states import JobKind
-from search.routing import Routing, RoutingRecord
+from search.method.routing import Routing, RoutingRecord
 from service.dashboard.formats import count, figure
 
 if TYPE_CHECKING:

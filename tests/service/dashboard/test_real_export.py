@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from search.architecture import Architecture
-from search.lesson import pack_weights
 from search.networks import build_network
+from search.training.lesson import pack_weights
 from service.web.token_format import make_token
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from search.data.catalogue import TaskInfo, TaskKind
+from search.judging.tasks import KINDS, build_metric
 from search.results import ClassFigure, MetricDetails, MetricValue, Results
-from search.tasks import KINDS, build_metric
 from service.pages.metric_details import build_detail_tables
 from service.pages.report import render_report
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from search.routing import Routing, RoutingRecord
+from search.method.routing import Routing, RoutingRecord
 from service.pages.routing_drawing import RoutingView, describe_layer, routing_svg
 
 LAYERS, TASKS = ("one", "two", "three"), ("a", "b")

@@ -22,7 +22,7 @@ from db.records.jobs import JobRecord
 from db.sql.store import SqlStore, open_store
 from models.branching import Branching
 from search.architecture import Architecture, Provenance, heads_of, layers_of
-from search.cost_table import compute_costs
+from search.costs.cost_table import compute_costs
 from search.data.catalogue import DATASETS, resolve_tasks
 from service.app import create_app
 from service.server_settings import EventLimits, ServerSettings

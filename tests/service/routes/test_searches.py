@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from db.questions import QueueLimits
-from search.cost_table import compute_costs
+from search.costs.cost_table import compute_costs
 from search.data.catalogue import DATASETS, resolve_tasks
 
 if TYPE_CHECKING:

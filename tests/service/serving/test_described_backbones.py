@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.errors import ForeignBackboneError, UnknownBackboneError
+from search.costs.lut import measure_costs
 from search.data.catalogue import DATASETS
-from search.lut import measure_costs
 from service.errors import BackboneDescriptionError
 from service.serving.described_backbones import describe_backbone
 

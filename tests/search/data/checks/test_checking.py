@@ -15,8 +15,8 @@ from search.data.checks.checking import (
     group_faults,
 )
 from search.data.checks.findings import Findings, find_findings, save_findings
-from search.data.files.file_hashes import FileHashes
 from search.data.files.manifest_source import open_manifest
+from search.data.reading.file_hashes import FileHashes
 from tests.search.data.files.own_dataset import SIZE, write_own_dataset
 
 

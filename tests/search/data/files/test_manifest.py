@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.data.files.manifest import load_manifest, read_document
-from search.data.files.plain_yaml import read_plain_yaml
+from search.data.reading.plain_yaml import read_plain_yaml
 from search.errors import DatasetError
 from tests.search.data.files.own_dataset import CLASSES, TRAIN, VAL, manifest_values, write_own_dataset
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.data.catalogue import DatasetInfo, TaskInfo
-from search.data.files.file_hashes import FileHashes
 from search.data.files.filling import SampleMaker, compute_digests, fill
 from search.data.files.fitting import InputForm, count_bytes
 from search.data.files.sample_cache import SampleCache
 from search.data.files.samples import CACHE_FOLDER, FileDataset, SplitRequest, open_files
 from search.data.files.sources import Label, MemorySource, Sample
+from search.data.reading.file_hashes import FileHashes
 from search.errors import DatasetError, SampleError
 
 TASKS = (

@@ -12,7 +12,7 @@ import pytest
 
 from db.memory.store import MemoryStore
 from models.errors import ModelsError
-from search.backbone_facts import BackboneDescription
+from search.costs.backbone_facts import BackboneDescription
 from search.data.catalogue import TaskInfo
 from service.errors import BackboneDescriptionError
 from service.web.planning.backbone_offers import BackboneOffers
