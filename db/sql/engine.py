@@ -37,7 +37,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, CursorResult, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from db.errors import DatabaseUnavailableError, DbError
 from db.sql.column_types import UtcTime
@@ -300,7 +300,8 @@ class Database:
             self._turn.release()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those that a thread still works with as soon as it gives them back."""
+        event.listen(self.engine, "checkin", _close_returned)
         self.engine.dispose()
 
     def _write_to_disk(self, work: Callable[[Transaction], T]) -> T:
@@ -355,6 +356,11 @@ class Database:
                 f"Read the resource again, or repeat the request with its idempotency key."
             )
         return f"{DatabaseUnavailableError.__doc__} It is {self._place}."
+
+
+def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:
+    """Close a connection that comes back to a pool which nobody asks any more; it would stay open otherwise."""
+    record.invalidate()
 
 
 class _CommitError(DbError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from db.errors import DatabaseUnavailableError, DbError
 from db.questions import JobQuery
@@ -98,6 +98,20 @@ def test_work_that_raises_leaves_nothing(bench: Bench) -> None:
         database.write(work)
     assert database.read(lambda tx: tx.list_rows(select(schema.audit))) == []
     database.close()
+
+
+def test_a_connection_that_comes_back_late_is_closed_too(bench: Bench) -> None:
+    """A thread that still reads while the database is closed leaves no connection open behind it."""
+    bench.open().close()
+    database = Database(build_engine(parse_url(bench.url)))
+    closed: list[object] = []
+    event.listen(database.engine, "close", lambda connection, _record: closed.append(connection))
+    connection = database.engine.connect()
+    driver = connection.connection.dbapi_connection
+    database.close()
+    assert not closed
+    connection.close()
+    assert closed == [driver]
 
 
 def test_a_deadlock_is_tried_again(postgres_bench: Bench) -> None:
