@@ -13,7 +13,8 @@ import pytest
 
 from search.presets import PRESETS
 from search.spec import Objective
-from service.cli import bmtas, split_names
+from service.cli import bmtas
+from service.commands.cli_local import split_names
 
 if TYPE_CHECKING:
     from tests.service.conftest import Run
