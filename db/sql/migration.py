@@ -9,6 +9,7 @@ import io
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from db.errors import DbError, SchemaVersionError
 from db.sql.engine import Database, Transaction, build_engine, parse_url
@@ -24,7 +25,7 @@ def migrate(url: str) -> None:
 
     Raises:
         DbError: Its encoding cannot hold every character.
-        SchemaVersionError: A newer version of this program made the database.
+        SchemaVersionError: A newer version of this program made the database, or somebody changed its tables.
     """
     database = Database(build_engine(parse_url(url)))
     try:
@@ -36,8 +37,17 @@ def migrate(url: str) -> None:
 def migrate_engine(database: Database) -> None:
     """Bring the tables of an open database up to date; see `migrate`."""
     database.read(_refuse_encoding)
-    if database.read(lambda tx: find_revision(tx.connection)) != SCHEMA_REVISION:
+    revision = database.read(lambda tx: find_revision(tx.connection))
+    if revision == SCHEMA_REVISION:
+        return
+    try:
         database.write(_upgrade, durable=True)
+    except DBAPIError as error:
+        raise SchemaVersionError(
+            f"The tables must be brought from revision {revision or 'none'} to {SCHEMA_REVISION}, but they are not as "
+            f"this program made them ({error.orig}). Nothing was changed: undo by hand what was changed by hand, or "
+            "choose another database."
+        ) from error
 
 
 def find_revision(connection: Connection) -> str | None:

@@ -21,9 +21,9 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("kind", "name", name="pk_fact"),
     )
-    op.drop_index("ix_job_of_study", "job")
+    op.drop_index("ix_job_of_study", "job", if_exists=True)
     studied = ["study_key", "created_at", "id", "kind"]
     op.create_index("ix_job_of_study", "job", studied, sqlite_where=LISTED, postgresql_where=LISTED)
-    op.drop_index("ix_architecture_study_delta_m", "architecture")
+    op.drop_index("ix_architecture_study_delta_m", "architecture", if_exists=True)
     counted = ["study_key", "delta_m", "id", "madds", "copied_from", "job_id"]
     op.create_index("ix_architecture_study_delta_m", "architecture", counted)
