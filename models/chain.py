@@ -7,7 +7,6 @@ The chain of pieces is held to the network bit for bit. Neighbours: `models.fore
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -165,8 +164,3 @@ def _list_dropped(found: Survey, last: int) -> tuple[str, ...]:
         if step.op != "get_attr" and not any(call.first <= position < call.end for call in outer):
             names.append((position, step.name))
     return tuple(dict.fromkeys(name for _, name in sorted(names)))
-
-
-def copy_to_meta(parts: Sequence[nn.Module]) -> list[nn.Module]:
-    """Return copies of parts that have shapes and no numbers."""
-    return [copy.deepcopy(part).to("meta") for part in parts]
